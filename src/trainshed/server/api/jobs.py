@@ -1,0 +1,84 @@
+"""Trainings, and every job's state and story."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+from ninja import Status
+from pydantic import Field
+
+from trainshed.schemas import ClassificationRecipe, Event, JobView, Page, Waiting
+from trainshed.schemas.frozen import Received
+from trainshed.server.api.datasets import IdempotencyKey
+from trainshed.server.api.door import PROJECT, actor, answers, place, router
+from trainshed.server.services import jobs, models
+
+routes = router("jobs")
+_JOB = f"{PROJECT}/jobs/{{job_id}}"
+
+
+class NewTraining(Received):
+    version_id: str
+    recipe: ClassificationRecipe = ClassificationRecipe()
+    name: str = Field("", max_length=300)
+
+
+@routes.post(f"{PROJECT}/trainings", response=answers(JobView, 202))
+def train(
+    request: HttpRequest, workspace_id: str, project_id: str, body: NewTraining, key: str | None = IdempotencyKey
+):
+    """Queue a training of a dataset version by a recipe."""
+    where = place(workspace_id, project_id)
+    return Status(202, models.start_training(actor(request), body.version_id, body.recipe, body.name, where, key))
+
+
+@routes.get(f"{PROJECT}/jobs", response=answers(Page[JobView]))
+def list_jobs(
+    request: HttpRequest,
+    workspace_id: str,
+    project_id: str,
+    state: str | None = None,
+    kind: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+):
+    """The project's jobs, newest first; `state` and `kind` take several, separated by commas."""
+    where = place(workspace_id, project_id)
+    return jobs.visible(actor(request), where, state=state, kind=kind, cursor=cursor, limit=limit)
+
+
+@routes.get(_JOB, response=answers(JobView))
+def show_job(request: HttpRequest, workspace_id: str, project_id: str, job_id: str):
+    """One job with its attempts and how they ended."""
+    return jobs.show(actor(request), job_id, place(workspace_id, project_id))
+
+
+@routes.post(f"{_JOB}/cancel", response=answers(JobView))
+def cancel_job(request: HttpRequest, workspace_id: str, project_id: str, job_id: str):
+    """Cancel a job; a running one stops within seconds and never publishes."""
+    return jobs.cancel(actor(request), job_id, place(workspace_id, project_id))
+
+
+@routes.post(f"{_JOB}/pause", response=answers(JobView))
+def pause_job(request: HttpRequest, workspace_id: str, project_id: str, job_id: str):
+    """Ask a running job to save a checkpoint and give its slots back."""
+    return jobs.pause(actor(request), job_id, place(workspace_id, project_id))
+
+
+@routes.post(f"{_JOB}/resume", response=answers(JobView))
+def resume_job(request: HttpRequest, workspace_id: str, project_id: str, job_id: str):
+    """Queue a paused job again; it goes on from its checkpoint."""
+    return jobs.resume(actor(request), job_id, place(workspace_id, project_id))
+
+
+@routes.get(f"{_JOB}/waiting", response=answers(Waiting))
+def why_waiting(request: HttpRequest, workspace_id: str, project_id: str, job_id: str):
+    """Why is the job not running: its place and the reason, by the function that decides."""
+    return jobs.why_waiting(actor(request), job_id, place(workspace_id, project_id))
+
+
+@routes.get(f"{_JOB}/events", response=answers(Page[Event]))
+def list_events(
+    request: HttpRequest, workspace_id: str, project_id: str, job_id: str, after: int = 0, limit: int = 500
+):
+    """The job's story after a revision, oldest first."""
+    return jobs.events(actor(request), job_id, place(workspace_id, project_id), after=after, limit=limit)

@@ -1,0 +1,40 @@
+"""What differs between SQLite and PostgreSQL in the ledger: the clock and the row locks.
+
+The clock is the only place where the queue's time comes from, and so the only place where a test sets it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import connection
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """SQL fragments that every ledger statement is completed with."""
+
+    now: str
+    skip_locked: str
+
+
+SQLITE = Dialect(now="((julianday('now') - 2440587.5) * 86400.0)", skip_locked="")
+# clock_timestamp() moves inside a transaction; now() would stand still and shorten every lease.
+POSTGRESQL = Dialect(
+    now="(extract(epoch from clock_timestamp())::double precision)", skip_locked="FOR UPDATE SKIP LOCKED"
+)
+
+_frozen_clock: list[float] = []
+
+
+def set_clock(seconds: float | None) -> None:
+    """Freeze the ledger's clock at this many seconds since 1970; `None` gives it back to the database."""
+    _frozen_clock[:] = [] if seconds is None else [seconds]
+
+
+def current() -> Dialect:
+    """The dialect of the connected database."""
+    dialect = POSTGRESQL if connection.vendor == "postgresql" else SQLITE
+    if _frozen_clock:
+        return Dialect(now=f"(CAST({_frozen_clock[0]!r} AS double precision))", skip_locked=dialect.skip_locked)
+    return dialect

@@ -1,0 +1,547 @@
+"""The ledger's transactions. Each function is one transaction; the job row is the truth.
+
+Everything else (processes, Ray, notifications) is hands and hints. Statements and fences stand in `sql.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection, transaction
+
+from trainshed.errors import (
+    AttemptSuperseded,
+    IdempotencyMismatch,
+    NotFound,
+    StateConflict,
+)
+from trainshed.schemas import FINAL_STATES, EndReport, NewEvent, Reason, Renewal, Waiting
+from trainshed.server.queue import dialect, sql, wake
+from trainshed.server.queue.order import Decision, Pool, QueuedJob, Share, plan
+from trainshed.server.records.ids import new_id
+
+MOST_DEATHS = 3
+POOLS = ("cpu", "gpu")
+_ANY_NUMBER = 1_000_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody wants done."""
+
+    workspace_id: str
+    project_id: str
+    kind: str
+    title: str
+    spec: dict[str, Any]
+    num_gpus: int = 0
+    priority: int = 0
+    parents: tuple[str, ...] = ()
+    idempotency_key: str | None = None
+    asked: dict[str, Any] | None = None
+    """What was asked for, where title, spec or cards were worked out from more than that: a key stands for it."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """An attempt and the job that it believes to hold."""
+
+    attempt_id: str
+    number: int
+    job_id: str
+    workspace_id: str
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        return {"attempt_id": self.attempt_id, "attempt": self.number, "job": self.job_id}
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """A new attempt, on its way to an executor. The token is in memory only."""
+
+    held: Held
+    kind: str
+    host_id: str
+    token: str
+    gpus: tuple[int, ...]
+
+
+def _run(statement: str, **values: Any) -> list[tuple[Any, ...]]:
+    fragments = dialect.current()
+    text = statement.format(now=fragments.now, skip_locked=fragments.skip_locked)
+    with connection.cursor() as cursor:
+        cursor.execute(text, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def _count(statement: str, **values: Any) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(statement.format(now=dialect.current().now, skip_locked=""), values)
+        return int(cursor.rowcount)
+
+
+def now() -> float:
+    """The ledger's clock: seconds since 1970."""
+    return float(_run("SELECT {now}")[0][0])
+
+
+def hash_token(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _story(
+    job_id: str, revision: int, attempt: int, states: tuple[str, str], actor: str, reason: Reason | None = None
+) -> None:
+    """The audit row and the state event of one change of state."""
+    body: dict[str, Any] = {"from": states[0], "to": states[1]}
+    if reason:
+        body["reason"] = reason.model_dump()
+    _run(sql.EVENT, job=job_id, revision=revision, attempt=attempt, kind="state", body=json.dumps(body))
+    _run(sql.TRANSITION, job=job_id, attempt=attempt, actor=actor, **{"from": states[0], "to": states[1]})
+
+
+# Submitting
+
+
+@transaction.atomic
+def submit(request: Request, *, actor: str) -> tuple[str, bool]:
+    """Write the job down; returns (job id, whether it is new). The commit is the acknowledgement.
+
+    The same idempotency key and request give the same job; another request raises `IdempotencyMismatch`.
+    """
+    job_id = new_id()
+    blocked = _any_unfinished(request.parents)
+    state = "blocked" if blocked else "queued"
+    fingerprint = _fingerprint(request)
+    made = _run(
+        sql.SUBMIT,
+        job=job_id,
+        workspace=request.workspace_id,
+        project=request.project_id,
+        kind=request.kind,
+        title=request.title,
+        spec=json.dumps(request.spec),
+        state=state,
+        priority=request.priority,
+        pool="gpu" if request.num_gpus else "cpu",
+        num_gpus=request.num_gpus,
+        key=request.idempotency_key,
+        sha256=fingerprint,
+        actor=actor,
+    )
+    if not made:
+        return _made_before(request, fingerprint), False
+    for parent in request.parents:
+        _run(sql.PARENT, job=job_id, parent=parent)
+    _story(job_id, 1, 0, ("", state), actor)
+    wake.after_commit(job_id, request.workspace_id)
+    return job_id, True
+
+
+def _fingerprint(request: Request) -> str:
+    asked = [request.title, request.spec, request.num_gpus] if request.asked is None else request.asked
+    said = [request.project_id, request.kind, asked, request.priority, list(request.parents)]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _made_before(request: Request, fingerprint: str) -> str:
+    found = _run(sql.FIND_BY_KEY, workspace=request.workspace_id, key=request.idempotency_key)
+    if not found or found[0][1] != fingerprint:
+        raise IdempotencyMismatch()
+    return str(found[0][0])
+
+
+def _any_unfinished(parents: Iterable[str]) -> bool:
+    states = []
+    for parent in sorted(parents):
+        rows = _run(sql.LOCK, job=parent)
+        if not rows:
+            raise NotFound("The job that this one waits for does not exist.")
+        if rows[0][0] in ("failed", "cancelled"):
+            raise StateConflict(f"The job '{rows[0][1]}' that this one waits for has {rows[0][0]}.")
+        states.append(rows[0][0])
+    return any(state != "succeeded" for state in states)
+
+
+# Deciding
+
+
+def _pool(name: str) -> tuple[Pool, dict[int, int]]:
+    pool, positions = Pool(), {}
+    for slot_id, host_id, pool_name, position, holder in _run(sql.SLOTS):
+        if pool_name == name:
+            pool.totals[host_id] += 1
+            positions[slot_id] = position
+            if holder is None:
+                pool.free[host_id].append(slot_id)
+    return pool, positions
+
+
+def _queue(name: str, *, limit: int, most_gpus: int) -> tuple[list[QueuedJob], list[Share]]:
+    shares = [Share(workspace_id, weight, held) for workspace_id, weight, held in _run(sql.SHARES, pool=name)]
+    jobs = [
+        QueuedJob(job_id, share.workspace_id, num_gpus, priority, created_at)
+        for share in shares
+        for job_id, num_gpus, priority, created_at in _run(
+            sql.QUEUED, pool=name, workspace=share.workspace_id, limit=limit, most_gpus=most_gpus
+        )
+    ]
+    return jobs, shares
+
+
+@transaction.atomic
+def assign(*, lease_seconds: float) -> list[Assigned]:
+    """Give free slots to the jobs whose turn it is: slot rows taken, attempt number raised, token made."""
+    return [assigned for name in POOLS for assigned in _assign_pool(name, lease_seconds)]
+
+
+def _assign_pool(name: str, lease_seconds: float) -> list[Assigned]:
+    pool, positions = _pool(name)
+    if not pool.num_free:
+        return []
+    # Jobs that fit nowhere are left out here: enough of them would fill the limit and hold up all behind them.
+    jobs, shares = _queue(name, limit=pool.num_free + 16, most_gpus=pool.largest_host)
+    placed = [decision for decision in plan(jobs, shares, pool) if decision.host_id]
+    return [
+        _assign_one(decision, tuple(positions[slot] for slot in decision.slots) if name == "gpu" else (), lease_seconds)
+        for decision in placed
+    ]
+
+
+def _assign_one(decision: Decision, gpus: tuple[int, ...], lease_seconds: float) -> Assigned:
+    rows = _run(sql.ASSIGN, job=decision.job.id)
+    if not rows:
+        raise StateConflict("Another scheduler took this job.")
+    number, revision, kind, workspace_id = rows[0]
+    held = Held(new_id(), number, decision.job.id, workspace_id)
+    token = "tsa_" + secrets.token_urlsafe(32)
+    for slot in decision.slots:
+        if _count(sql.TAKE_SLOT, attempt_id=held.attempt_id, slot=slot) != 1:
+            raise StateConflict("Another attempt took this slot.")
+    _run(sql.NEW_ATTEMPT, token=hash_token(token), host=decision.host_id, lease=lease_seconds, **held.keys)
+    _story(held.job_id, revision, number, ("queued", "assigned"), "scheduler")
+    wake.after_commit(held.job_id, workspace_id)
+    return Assigned(held, kind, str(decision.host_id), token, gpus)
+
+
+def why_waiting(job_id: str) -> Waiting:
+    """Why the job is not running, by the same function that decides."""
+    rows = _run("SELECT state, pool, available_at - {now} FROM job WHERE id = %(job)s", job=job_id)
+    if not rows or rows[0][0] not in ("queued", "blocked", "paused", "assigned"):
+        return Waiting(waiting=False)
+    state, pool_name, delay = rows[0]
+    if state == "queued" and delay <= 0:
+        return _place(job_id, pool_name)
+    return Waiting(waiting=state != "assigned", reason=_waiting_words(state, delay))
+
+
+def _waiting_words(state: str, delay_seconds: float) -> Reason:
+    words = {
+        "blocked": "Waiting for the jobs that it depends on.",
+        "paused": "Paused by a person; resume it to go on.",
+        "assigned": "A machine is starting it.",
+        "queued": f"The last attempt died; the next one starts in {max(delay_seconds, 0):.0f} s.",
+    }
+    return Reason(code=state if state != "queued" else "backing_off", message=words[state])
+
+
+def _place(job_id: str, pool_name: str) -> Waiting:
+    pool, _ = _pool(pool_name)
+    jobs, shares = _queue(pool_name, limit=100_000, most_gpus=_ANY_NUMBER)
+    for decision in plan(jobs, shares, pool):
+        if decision.job.id == job_id:
+            starting = Reason(code="starting", message="It is next and starts now.")
+            return Waiting(waiting=True, place=decision.place, reason=decision.reason or starting)
+    return Waiting(waiting=False)
+
+
+# An attempt's writes, each behind a fence
+
+
+def _hold(held: Held) -> tuple[int, bool, bool]:
+    """Lock the job row for a running attempt: (revision, cancel requested, pause requested)."""
+    rows = _run(sql.HOLD, **held.keys)
+    if not rows:
+        raise AttemptSuperseded()
+    return int(rows[0][0]), bool(rows[0][1]), bool(rows[0][2])
+
+
+@transaction.atomic
+def fence(held: Held) -> None:
+    """Hold the job row; call it inside the transaction whose rows only the newest attempt may write."""
+    _hold(held)
+
+
+@transaction.atomic
+def renew(held: Held, *, lease_seconds: float) -> Renewal:
+    """Prolong the lease; the first renewal turns `assigned` into `running`."""
+    started = _run(sql.START, **held.keys)
+    if started:
+        _run(sql.STARTED, attempt_id=held.attempt_id)
+        _story(held.job_id, started[0][0], held.number, ("assigned", "running"), "attempt")
+        wake.after_commit(held.job_id, held.workspace_id)
+    _, cancel, pause = _hold(held)
+    _run(sql.RENEW, attempt_id=held.attempt_id, lease=lease_seconds)
+    return Renewal(lease_seconds=lease_seconds, cancel_requested=cancel, pause_requested=pause)
+
+
+@transaction.atomic
+def tell(held: Held, first: int, events: list[NewEvent]) -> int:
+    """Append events. `first` is the attempt's running number, so a repeated batch changes nothing."""
+    revision, _, _ = _hold(held)
+    seen = int(_run(sql.SEEN_EVENTS, attempt_id=held.attempt_id)[0][0])
+    fresh = events[max(0, seen - first) :]
+    if not fresh:
+        return 0
+    for offset, event in enumerate(fresh, start=1):
+        _run(
+            sql.EVENT,
+            job=held.job_id,
+            revision=revision + offset,
+            attempt=held.number,
+            kind=event.kind,
+            body=json.dumps(event.body),
+        )
+    progress = [json.dumps(event.body) for event in fresh if event.kind == "progress"]
+    _run(sql.COUNT_EVENTS, attempt_id=held.attempt_id, num=first + len(events))
+    _run(sql.TELL, job=held.job_id, num=len(fresh), progress=progress[-1] if progress else None)
+    wake.after_commit(held.job_id, held.workspace_id)
+    return len(fresh)
+
+
+@transaction.atomic
+def save_checkpoint(held: Held, sha256: str, step: int) -> None:
+    """Point the job at a checkpoint whose blob is already stored."""
+    _hold(held)
+    _run(sql.CHECKPOINT, workspace=held.workspace_id, sha256=sha256, step=step, **held.keys)
+
+
+@transaction.atomic
+def publish(
+    held: Held, result: dict[str, Any], artifacts: dict[str, str], effect: Callable[[], dict[str, Any] | None]
+) -> None:
+    """The one end that counts: state, result, artifacts, the kind's own rows and the slots, all or nothing.
+
+    `effect` writes the rows of the job's kind and may return keys to add to the result. Raises
+    `AttemptSuperseded`, or `StateConflict` when a cancel was acknowledged before.
+    """
+    _, cancel, _ = _hold(held)
+    if cancel:
+        raise StateConflict("The job was cancelled before it published.")
+    for name, sha256 in artifacts.items():
+        _run(sql.ARTIFACT, workspace=held.workspace_id, name=name, sha256=sha256, **held.keys)
+    added = effect()
+    done = _run(sql.PUBLISH, result=json.dumps({**result, **(added or {})}), **held.keys)
+    if not done:
+        raise AttemptSuperseded()
+    _story(held.job_id, done[0][0], held.number, ("running", "succeeded"), "attempt")
+    _close(held, "succeeded", {})
+    _release_children(held.job_id)
+    wake.after_commit(held.job_id, held.workspace_id)
+
+
+def _close(held: Held, end: str, exit_: dict[str, Any]) -> None:
+    _run(sql.END_ATTEMPT, attempt_id=held.attempt_id, end=end, exit=json.dumps(exit_))
+    _run(sql.FREE_SLOTS, attempt_id=held.attempt_id)
+
+
+@transaction.atomic
+def end(held: Held, report: EndReport) -> str:
+    """Any other end, named by the guard; returns the job's new state. Raises `AttemptSuperseded`."""
+    _, cancel, _ = _hold(held)
+    return _finish(held, "running", report, cancel, actor="attempt")
+
+
+@transaction.atomic
+def lose(attempt_id: str, exit_: dict[str, Any]) -> str | None:
+    """An executor saw that this attempt's guard is gone; returns the job's new state, `None` if it held nothing."""
+    _run(sql.LOCK_BY_ATTEMPT, attempt_id=attempt_id)
+    rows = _run(sql.ATTEMPT, attempt_id=attempt_id)
+    if not rows or rows[0][3] not in ("assigned", "running"):
+        return None
+    return _lost(rows[0], exit_)
+
+
+def _lost(row: tuple[Any, ...], exit_: dict[str, Any]) -> str:
+    attempt_id, number, job_id, state, workspace_id = row
+    held = Held(attempt_id, number, job_id, workspace_id)
+    cancel = bool(_run(sql.LOOK, job=job_id)[0][3])
+    if state == "assigned":
+        return _finish(held, "assigned", EndReport(end="stopped", exit=exit_), cancel, actor="scheduler")
+    reason = Reason(code="attempt_lost", message="The machine or its guard went silent.")
+    return _finish(held, "running", EndReport(end="crashed", reason=reason, exit=exit_), cancel, actor="scheduler")
+
+
+def _finish(held: Held, state: str, report: EndReport, cancel: bool, *, actor: str) -> str:
+    deaths = int(_run(sql.LOOK, job=held.job_id)[0][2])
+    to, reason, died = _verdict(report, deaths, cancel)
+    delay = 2.0**deaths * random.uniform(0.5, 1.5) if to == "queued" and died else 0.0
+    done = _run(
+        sql.END,
+        to="queued" if to == "cancelled" and state == "assigned" else to,
+        reason=reason and reason.model_dump_json(),
+        deaths=int(died),
+        delay=delay,
+        final=to in FINAL_STATES,
+        **held.keys,
+        **{"from": state},
+    )
+    if not done:
+        raise AttemptSuperseded()
+    reached = "queued" if to == "cancelled" and state == "assigned" else to
+    _story(held.job_id, done[0][0], held.number, (state, reached), actor, reason)
+    _close(held, report.end, report.exit)
+    if reached != to:
+        _move(held.job_id, "queued", "cancelled", actor="scheduler", reason=reason)
+    elif to in ("failed", "cancelled"):
+        _fail_children(held.job_id, to)
+    wake.after_commit(held.job_id, held.workspace_id)
+    return to
+
+
+def _verdict(report: EndReport, deaths: int, cancel: bool) -> tuple[str, Reason | None, bool]:
+    """(next state, reason, whether it was the attempt's own death)."""
+    if cancel or report.end == "cancelled":
+        return "cancelled", None, False
+    if report.end == "paused":
+        return "paused", None, False
+    if report.end == "stopped":
+        return "queued", None, False
+    if report.end == "failed":
+        return "failed", report.reason, False
+    cause = report.reason or Reason(code="crashed", message="The attempt crashed.")
+    if deaths + 1 < MOST_DEATHS:
+        return "queued", cause, True
+    message = f"{cause.message} It was the job's death number {deaths + 1}, so it is not tried again."
+    return "failed", Reason(code=cause.code, message=message, hint=cause.hint), True
+
+
+# People's and parents' doings
+
+
+def _move(job_id: str, from_state: str, to: str, *, actor: str, reason: Reason | None = None) -> bool:
+    rows = _run(
+        sql.MOVE,
+        job=job_id,
+        to=to,
+        reason=reason and reason.model_dump_json(),
+        cancel=to == "cancelled",
+        final=to in FINAL_STATES,
+        **{"from": from_state},
+    )
+    if not rows:
+        return False
+    _story(job_id, rows[0][0], rows[0][1], (from_state, to), actor, reason)
+    if to in ("failed", "cancelled"):
+        _fail_children(job_id, to)
+    return True
+
+
+def _release_children(job_id: str) -> None:
+    for child_id, _ in _run(sql.CHILDREN, job=job_id):
+        # Another parent may be publishing too: the second of us to hold the child sees the first one's end.
+        _run(sql.LOCK, job=child_id)
+        if _run(sql.UNFINISHED_PARENTS, job=child_id)[0][0] == 0:
+            _move(child_id, "blocked", "queued", actor="scheduler")
+
+
+def _fail_children(job_id: str, how: str) -> None:
+    title = _run("SELECT title FROM job WHERE id = %(job)s", job=job_id)[0][0]
+    for child_id, _ in _run(sql.CHILDREN, job=job_id):
+        reason = Reason(code=f"parent_{how}", message=f"The job '{title}' that this one waits for has {how}.")
+        _move(child_id, "blocked", how, actor="scheduler", reason=reason)
+
+
+@transaction.atomic
+def cancel(job_id: str, *, actor: str) -> str:
+    """Cancel; returns the state. A running job stops within seconds; a final one raises `StateConflict`."""
+    _run(sql.LOCK, job=job_id)
+    requested = _run(sql.REQUEST_CANCEL, job=job_id)
+    state, attempt, _, _, workspace_id = _run(sql.LOOK, job=job_id)[0]
+    if requested:
+        body = json.dumps({"cancel_requested_by": actor})
+        _run(sql.EVENT, job=job_id, revision=requested[0][0], attempt=attempt, kind="state", body=body)
+    elif state == "cancelled":
+        return "cancelled"
+    elif state in FINAL_STATES or not _move(job_id, state, "cancelled", actor=actor):
+        raise StateConflict(f"The job has already {state}; it cannot be cancelled.")
+    wake.after_commit(job_id, workspace_id)
+    return state if requested else "cancelled"
+
+
+@transaction.atomic
+def pause(job_id: str, *, actor: str) -> str:
+    """Ask a running job to save a checkpoint and give its slots back."""
+    _run(sql.LOCK, job=job_id)
+    requested = _run(sql.REQUEST_PAUSE, job=job_id)
+    state, attempt, _, _, workspace_id = _run(sql.LOOK, job=job_id)[0]
+    if not requested:
+        raise StateConflict(f"The job is {state}; only a running job can be paused.")
+    body = json.dumps({"pause_requested_by": actor})
+    _run(sql.EVENT, job=job_id, revision=requested[0][0], attempt=attempt, kind="state", body=body)
+    wake.after_commit(job_id, workspace_id)
+    return str(state)
+
+
+@transaction.atomic
+def resume(job_id: str, *, actor: str) -> str:
+    """Put a paused job back in the queue; it goes on from its checkpoint."""
+    _run(sql.LOCK, job=job_id)
+    state, _, _, _, workspace_id = _run(sql.LOOK, job=job_id)[0]
+    if not _move(job_id, "paused", "queued", actor=actor):
+        raise StateConflict(f"The job is {state}; only a paused job can be resumed.")
+    wake.after_commit(job_id, workspace_id)
+    return "queued"
+
+
+# Sweeping
+
+
+@transaction.atomic
+def beat(name: str, *, gap_seconds: float) -> None:
+    """Say that a kind of process is up; a longer gap than this starts its time anew."""
+    _run(sql.BEAT, name=name, gap=gap_seconds)
+
+
+@transaction.atomic
+def sweep(*, lease_seconds: float) -> int:
+    """Take jobs back from attempts whose lease has ended; returns how many.
+
+    Only when the web has been up for one whole lease: an outage of ours is no attempt's death.
+    """
+    overdue = _run(sql.OVERDUE, lease=lease_seconds, gap=pulse_gap(lease_seconds))
+    for row in overdue:
+        _lost(row, {"words": "its lease ended"})
+    return len(overdue)
+
+
+def pulse_gap(lease_seconds: float) -> float:
+    """The longest silence of the web that still counts as up."""
+    return lease_seconds / 3
+
+
+def held_by_host(host_id: str) -> list[tuple[Held, bool]]:
+    """The attempts that hold slots of this host, with whether a cancel or nothing is asked of them."""
+    rows = _run(sql.HELD, host=host_id)
+    return [
+        (Held(attempt_id, number, job, workspace), bool(cancel))
+        for attempt_id, number, job, _, workspace, cancel in rows
+    ]
+
+
+@transaction.atomic
+def lead(holder: str, *, seconds: float) -> bool:
+    """Take or prolong the scheduler's lease; false while another scheduler holds it."""
+    return bool(_run(sql.LEAD, name="scheduler", holder=holder, seconds=seconds))
+
+
+@transaction.atomic
+def stand_down(holder: str) -> None:
+    _run(sql.STAND_DOWN, name="scheduler", holder=holder)

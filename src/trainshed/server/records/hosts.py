@@ -1,0 +1,35 @@
+"""Machines, and the slots that jobs hold on them."""
+
+from django.db import models
+
+from trainshed.server.records.ids import new_id, wall_clock
+
+
+class Host(models.Model):
+    """A machine, as its agent last reported it."""
+
+    id = models.CharField(primary_key=True, max_length=20, default=new_id, editable=False)
+    name = models.CharField(max_length=255, unique=True)
+    key_sha256 = models.CharField(max_length=64, unique=True)
+    reading = models.JSONField(null=True)
+    read_at = models.FloatField(null=True)
+    created_at = models.FloatField(default=wall_clock)
+
+    class Meta:
+        db_table = "host"
+
+
+class Slot(models.Model):
+    """One card, or one place for a job without a card. Its holder is one attempt or nobody."""
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="slots")
+    pool = models.CharField(max_length=3)
+    position = models.IntegerField()
+    attempt_id = models.CharField(max_length=20, null=True, db_index=True)
+
+    class Meta:
+        db_table = "slot"
+        constraints = [
+            models.UniqueConstraint(fields=["host", "pool", "position"], name="slot_once"),
+            models.CheckConstraint(condition=models.Q(pool__in=["cpu", "gpu"]), name="slot_pool_known"),
+        ]

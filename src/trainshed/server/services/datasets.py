@@ -1,0 +1,226 @@
+"""Datasets and their images, and what the job kind `import` reads and publishes."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Sum
+
+from trainshed.errors import Conflict, InvalidInput, NotFound
+from trainshed.schemas import BlobRef, DatasetView, ImageView, ImportReport, JobView, Page, StagedImage
+from trainshed.server.queue import ledger
+from trainshed.server.queue.ledger import Held
+from trainshed.server.records.models import Dataset, Image, ImageClass, Job, Upload
+from trainshed.server.services import blobs, jobs, pages, uploads, workspaces
+from trainshed.server.services.actors import Actor, Need, Place, gate
+
+TASKS = ("classification",)
+
+
+def get(actor: Actor, dataset_id: str, *, need: Need = "read", within: Place | None = None) -> Dataset:
+    return gate(Dataset.objects.all(), actor, dataset_id, need, within)
+
+
+def get_image(actor: Actor, image_id: str, *, within: Place) -> Image:
+    image: Image = gate(Image.objects.filter(is_staged=False), actor, image_id, "read", within)
+    if image.dataset.project_id != within.project_id:
+        raise NotFound()
+    return image
+
+
+def _proved_name(name: str) -> str:
+    name = name.strip()
+    if not 1 <= len(name) <= 300:
+        raise InvalidInput(f"A dataset's name must have 1 to 300 characters; this one has {len(name)}.")
+    return name
+
+
+def create(actor: Actor, place: Place, *, name: str, task: str) -> DatasetView:
+    project = workspaces.get_project(actor, place, "work")
+    if task not in TASKS:
+        raise InvalidInput(f"The task {task!r} is unknown; it must be one of {list(TASKS)}.")
+    try:
+        with transaction.atomic():
+            row = Dataset.objects.create(
+                workspace_id=project.workspace_id, project=project, name=_proved_name(name), task=task
+            )
+    except IntegrityError:
+        raise _name_taken(name) from None
+    return view(row)
+
+
+def _name_taken(name: str) -> Conflict:
+    return Conflict(
+        f"The project already has a dataset named {name.strip()!r}.",
+        hint="Choose another name, or import into that one.",
+    )
+
+
+def rename(actor: Actor, dataset_id: str, name: str, within: Place) -> DatasetView:
+    row = get(actor, dataset_id, need="work", within=within)
+    row.name = _proved_name(name)
+    try:
+        with transaction.atomic():
+            row.save(update_fields=["name"])
+    except IntegrityError:
+        raise _name_taken(name) from None
+    return view(row)
+
+
+@transaction.atomic
+def delete(actor: Actor, dataset_id: str, within: Place) -> None:
+    """Delete a dataset that no version was taken of; a version keeps its dataset, because models name it."""
+    row = get(actor, dataset_id, need="work", within=within)
+    Dataset.objects.select_for_update().filter(id=row.id).first()
+    if row.versions.exists():
+        raise Conflict("The dataset has versions, which trainings and models name; it cannot be deleted.")
+    Image.objects.filter(dataset=row).delete()
+    row.delete()
+
+
+def visible(actor: Actor, place: Place, *, cursor: str | None, limit: int) -> Page[DatasetView]:
+    project = workspaces.get_project(actor, place)
+    return pages.newest_first(Dataset.objects.filter(project=project), cursor, limit, view)
+
+
+def images(
+    actor: Actor, dataset_id: str, within: Place, *, class_id: str | None, cursor: str | None, limit: int
+) -> Page[ImageView]:
+    dataset = get(actor, dataset_id, within=within)
+    rows = Image.objects.filter(dataset=dataset, is_staged=False)
+    if class_id:
+        rows = rows.filter(image_class_id=class_id)
+    return pages.newest_first(rows, cursor, limit, image_view)
+
+
+def open_image(actor: Actor, image_id: str, within: Place, *, thumbnail: bool) -> tuple[IO[bytes], str]:
+    """The original's or the thumbnail's bytes and its SHA-256."""
+    image = get_image(actor, image_id, within=within)
+    sha256 = image.thumbnail_id if thumbnail else image.blob_id
+    return blobs.open_blob(sha256), sha256
+
+
+def view(row: Dataset) -> DatasetView:
+    shown = Image.objects.filter(dataset=row, is_staged=False)
+    counts = shown.values("image_class_id", "image_class__name").annotate(num_images=Count("id"))
+    classes = [
+        {"id": count["image_class_id"], "name": count["image_class__name"], "num_images": count["num_images"]}
+        for count in counts.order_by("image_class__name")
+    ]
+    return DatasetView(
+        id=row.id,
+        workspace_id=row.workspace_id,
+        project_id=row.project_id,
+        name=row.name,
+        task=row.task,
+        num_images=sum(entry["num_images"] for entry in classes),
+        size_bytes=shown.aggregate(total=Sum("size_bytes"))["total"] or 0,
+        classes=classes,
+        created_at=row.created_at,
+    )
+
+
+def image_view(row: Image) -> ImageView:
+    return ImageView(
+        id=row.id,
+        name=row.name,
+        sha256=row.blob_id,
+        class_id=row.image_class_id or "",
+        width=row.width,
+        height=row.height,
+        size_bytes=row.size_bytes,
+        format=row.format,
+    )
+
+
+# The job kind `import`
+
+
+def start_import(actor: Actor, dataset_id: str, upload_id: str, within: Place, key: str | None) -> JobView:
+    dataset = get(actor, dataset_id, need="work", within=within)
+    upload = uploads.get(actor, upload_id, need="work", within=within)
+    return jobs.submit(
+        actor,
+        ledger.Request(
+            workspace_id=dataset.workspace_id,
+            project_id=dataset.project_id,
+            kind="import",
+            title=f"Import {upload.name} into {dataset.name}"[:300],
+            spec={"dataset_id": dataset.id, "upload_id": upload.id},
+            asked={"dataset_id": dataset.id, "upload_id": upload.id},
+            idempotency_key=key,
+        ),
+    )
+
+
+def import_inputs(job: Job) -> tuple[dict[str, BlobRef], dict[str, Any]]:
+    upload = Upload.objects.select_related("blob").get(id=job.spec["upload_id"], workspace_id=job.workspace_id)
+    return {"archive": blobs.ref(upload.blob)}, {"archive_name": upload.name}
+
+
+def lock_for(job: Job) -> Dataset:
+    """Hold the dataset that a job reads or fills. Raises `NotFound` if it was deleted meanwhile."""
+    dataset = Dataset.objects.select_for_update().filter(id=job.spec["dataset_id"]).first()
+    if dataset is None:
+        raise NotFound("The dataset of this job was deleted.")
+    return dataset
+
+
+def stage(held: Held, staged: list[StagedImage]) -> None:
+    """Rows of a running import, invisible until it publishes; a name that is there already stays as it is."""
+    with transaction.atomic():
+        ledger.fence(held)
+        job = Job.objects.get(id=held.job_id)
+        if job.kind != "import":
+            raise InvalidInput("Only an import stages images.")
+        blobs.require_stored(sha256 for image in staged for sha256 in (image.sha256, image.thumbnail_sha256))
+        lock_for(job)
+        rows = [
+            Image(
+                workspace_id=job.workspace_id,
+                dataset_id=job.spec["dataset_id"],
+                import_job=job,
+                class_name=image.class_name,
+                name=image.name,
+                blob_id=image.sha256,
+                thumbnail_id=image.thumbnail_sha256,
+                size_bytes=image.size_bytes,
+                width=image.width,
+                height=image.height,
+                format=image.format,
+            )
+            for image in staged
+        ]
+        Image.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def staged_names(held: Held) -> list[str]:
+    return list(Image.objects.filter(import_job_id=held.job_id).values_list("name", flat=True))
+
+
+def drop_abandoned() -> int:
+    """Forget what imports that failed or were cancelled had staged; returns how many images."""
+    abandoned = Image.objects.filter(is_staged=True, import_job__state__in=("failed", "cancelled"))
+    num_dropped, _ = abandoned.delete()
+    return num_dropped
+
+
+def publish_import(job: Job, result: dict[str, Any], artifacts: dict[str, str]) -> dict[str, Any]:
+    """Make the staged images visible; a picture that the dataset already has under that name is a duplicate."""
+    ImportReport.model_validate(result)
+    dataset = lock_for(job)
+    staged = Image.objects.filter(import_job=job, is_staged=True)
+    known = set(Image.objects.filter(dataset=dataset, is_staged=False).values_list("name", "blob_id", "class_name"))
+    if known:
+        again = [row[0] for row in staged.values_list("id", "name", "blob_id", "class_name") if row[1:] in known]
+        for start in range(0, len(again), 500):
+            Image.objects.filter(id__in=again[start : start + 500]).delete()
+    names = staged.values_list("class_name", flat=True).distinct().order_by("class_name")
+    for name in list(names):
+        image_class, _ = ImageClass.objects.get_or_create(
+            dataset=dataset, name=name, defaults={"workspace_id": dataset.workspace_id}
+        )
+        staged.filter(class_name=name).update(image_class=image_class)
+    num_taken = staged.update(is_staged=False)
+    return {"num_taken": num_taken, "num_duplicates": result["num_taken"] - num_taken}

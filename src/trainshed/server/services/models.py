@@ -1,0 +1,201 @@
+"""Models, and what the job kinds `train` and `pretrained` read and publish."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+from trainshed.errors import Forbidden, InvalidInput, NotFound
+from trainshed.schemas import (
+    ARCHIVE_FILES,
+    BlobRef,
+    ClassificationRecipe,
+    ImageClass,
+    JobView,
+    ModelSummary,
+    ModelView,
+    Page,
+    ServedModel,
+)
+from trainshed.server.queue import ledger
+from trainshed.server.records.models import Artifact, DatasetVersion, Host, Job, TrainedModel
+from trainshed.server.services import blobs, jobs, pages, versions, workspaces
+from trainshed.server.services.actors import Actor, Need, Place, gate
+
+
+def get(actor: Actor, model_id: str, *, need: Need = "read", within: Place | None = None) -> TrainedModel:
+    return gate(TrainedModel.objects.all(), actor, model_id, need, within)
+
+
+def visible(actor: Actor, place: Place, *, cursor: str | None, limit: int) -> Page[ModelView]:
+    project = workspaces.get_project(actor, place)
+    return pages.newest_first(TrainedModel.objects.filter(project=project), cursor, limit, view)
+
+
+def rename(actor: Actor, model_id: str, name: str, within: Place) -> ModelView:
+    row = get(actor, model_id, need="work", within=within)
+    if not 1 <= len(name.strip()) <= 300:
+        raise InvalidInput("A model's name must have 1 to 300 characters.")
+    row.name = name.strip()
+    row.save(update_fields=["name"])
+    return view(row)
+
+
+def delete(actor: Actor, model_id: str, within: Place) -> None:
+    get(actor, model_id, need="work", within=within).delete()
+
+
+def view(row: TrainedModel) -> ModelView:
+    return ModelView(
+        id=row.id,
+        workspace_id=row.workspace_id,
+        project_id=row.project_id,
+        name=row.name,
+        task=row.task,
+        backbone=row.backbone,
+        job_id=row.job_id,
+        version_id=row.version_id,
+        classes=[ImageClass.model_validate(entry) for entry in row.classes],
+        metrics=row.metrics,
+        num_parameters=row.num_parameters,
+        size_bytes=row.size_bytes,
+        is_pretrained=row.is_pretrained,
+        created_at=row.created_at,
+    )
+
+
+# The job kinds `train` and `pretrained`
+
+
+def start_training(
+    actor: Actor, version_id: str, recipe: ClassificationRecipe, name: str, within: Place, key: str | None
+) -> JobView:
+    version = versions.get(actor, version_id, need="work", within=within)
+    dataset_name = version.dataset.name
+    asked = {"version_id": version.id, "recipe": recipe.model_dump(), "name": name}
+    name = (name.strip() or f"{dataset_name} v{version.number} {recipe.backbone}")[:300]
+    return jobs.submit(
+        actor,
+        ledger.Request(
+            workspace_id=version.workspace_id,
+            project_id=version.project_id,
+            kind="train",
+            title=f"Train {name}"[:300],
+            spec={"version_id": version.id, "recipe": recipe.model_dump(), "name": name},
+            num_gpus=int(_wants_gpu(recipe)),
+            asked=asked,
+            idempotency_key=key,
+        ),
+    )
+
+
+def _wants_gpu(recipe: ClassificationRecipe) -> bool:
+    """`auto` takes a card where any host has one."""
+    if recipe.device != "auto":
+        return recipe.device == "cuda"
+    return Host.objects.filter(slots__pool="gpu").exists()
+
+
+def training_inputs(job: Job) -> tuple[dict[str, BlobRef], dict[str, Any]]:
+    version = DatasetVersion.objects.select_related("manifest").get(id=job.spec["version_id"])
+    return {"manifest": blobs.ref(version.manifest)}, {"classes": version.summary["classes"]}
+
+
+def pretrained_inputs(job: Job) -> tuple[dict[str, BlobRef], dict[str, Any]]:
+    return {}, {}
+
+
+def publish_model(job: Job, result: dict[str, Any], artifacts: dict[str, str]) -> dict[str, Any]:
+    summary = ModelSummary.model_validate(result)
+    missing = [name for name in ARCHIVE_FILES if name not in artifacts]
+    if missing:
+        raise InvalidInput(f"The model's archive lacks {missing}.")
+    files = _files(job.id)
+    row = TrainedModel.objects.create(
+        workspace_id=job.workspace_id,
+        project_id=job.project_id,
+        name=summary.name[:300],
+        task=summary.task,
+        backbone=summary.backbone,
+        job=job,
+        version_id=job.spec.get("version_id"),
+        classes=[entry.model_dump() for entry in summary.classes],
+        transform=summary.transform.model_dump(),
+        metrics=summary.metrics,
+        num_parameters=summary.num_parameters,
+        size_bytes=sum(files[name].size_bytes for name in ARCHIVE_FILES),
+        is_pretrained=job.kind == "pretrained",
+    )
+    return {"model_id": row.id}
+
+
+# Files
+
+
+def _files(job_id: str) -> dict[str, BlobRef]:
+    rows = Artifact.objects.filter(job_id=job_id).select_related("blob")
+    return {row.name: blobs.ref(row.blob) for row in rows}
+
+
+def _require_model_server(actor: Actor) -> None:
+    if actor.kind != "service":
+        raise Forbidden("Only the model server can do this.")
+
+
+def served(actor: Actor, model_id: str) -> ServedModel:
+    """What the model server loads; web has authorised the person before it asks."""
+    _require_model_server(actor)
+    row = TrainedModel.objects.filter(id=model_id).first()
+    if row is None:
+        raise NotFound("There is no such model.")
+    files = _files(row.job_id)
+    return ServedModel(
+        id=row.id, files={name: files[name] for name in ("model.onnx", "classes.json", "transform.json")}
+    )
+
+
+def open_served(actor: Actor, sha256: str) -> IO[bytes]:
+    """A file of a model, for the model server on another machine."""
+    _require_model_server(actor)
+    if not Artifact.objects.filter(blob_id=sha256, name__in=ARCHIVE_FILES).exists():
+        raise NotFound()
+    return blobs.open_blob(sha256)
+
+
+def archive(actor: Actor, model_id: str, within: Place) -> tuple[str, Iterator[bytes]]:
+    """(file name, pieces) of the model's archive: a zip of stored files, made while it is read."""
+    row = get(actor, model_id, within=within)
+    files = _files(row.job_id)
+    name = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in row.name).strip() or "model"
+    return f"{name}.zip", _zip([(name, files[name]) for name in ARCHIVE_FILES])
+
+
+class _Pieces(io.RawIOBase):
+    """An unseekable file that only remembers what was written since it was last asked."""
+
+    def __init__(self) -> None:
+        self._waiting: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._waiting.append(bytes(data))
+        return len(data)
+
+    def taken(self) -> bytes:
+        data, self._waiting = b"".join(self._waiting), []
+        return data
+
+
+def _zip(files: list[tuple[str, BlobRef]]) -> Iterator[bytes]:
+    pieces = _Pieces()
+    with zipfile.ZipFile(pieces, "w", zipfile.ZIP_STORED) as archive:
+        for name, ref in files:
+            with blobs.open_blob(ref.sha256) as source, archive.open(zipfile.ZipInfo(name), "w") as target:
+                while chunk := source.read(1 << 20):
+                    target.write(chunk)
+                    yield pieces.taken()
+    yield pieces.taken()

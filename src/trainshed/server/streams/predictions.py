@@ -1,0 +1,45 @@
+"""Predictions: web authorises the person, then hands the picture to the model server and its answer back."""
+
+from __future__ import annotations
+
+import httpx
+from django.conf import settings as django_settings
+from starlette.requests import Request
+from starlette.responses import Response
+
+from trainshed.errors import Unavailable
+from trainshed.schemas import settings
+from trainshed.server.services import models
+from trainshed.server.streams.door import actor_of, body_of, database, door, place_of
+
+_TIMEOUT_SECONDS = 120.0
+_client: httpx.AsyncClient | None = None
+
+
+def _model_server() -> httpx.AsyncClient:
+    """One client per process, made inside its event loop."""
+    global _client
+    if _client is None:
+        transport = httpx.AsyncHTTPTransport(
+            uds=str(django_settings.HOME / "run" / "serving.sock"),
+            limits=httpx.Limits(max_connections=256, max_keepalive_connections=64),
+        )
+        _client = httpx.AsyncClient(transport=transport, base_url="http://serving", timeout=_TIMEOUT_SECONDS)
+    return _client
+
+
+@door
+async def predict(request: Request) -> Response:
+    """POST: what does the model say about the picture in the body?"""
+    actor, model_id = await actor_of(request), request.path_params["model_id"]
+    await database(models.get, actor, model_id, within=place_of(request))
+    picture = await body_of(request, settings.whole("TRAINSHED_MAX_IMAGE_BYTES"), "A picture")
+    try:
+        answer = await _model_server().post(
+            f"/models/{model_id}/predict",
+            params={"top": request.query_params.get("top", "5")},
+            content=picture,
+        )
+    except httpx.TransportError:
+        raise Unavailable("The model server does not answer; it may be starting.") from None
+    return Response(answer.content, status_code=answer.status_code, media_type=answer.headers.get("content-type"))

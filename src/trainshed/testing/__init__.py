@@ -1,0 +1,1 @@
+"""Second implementations, shipped: each passes the same contract test as the real thing."""

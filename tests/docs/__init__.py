@@ -1,0 +1,1 @@
+"""What must be documented is, and what the docs show runs."""

@@ -1,0 +1,1 @@
+"""Journeys: real processes from end to end."""

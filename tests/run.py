@@ -1,0 +1,70 @@
+"""What `make test` runs after `make check`: the whole suite on SQLite, then what speaks to a database on PostgreSQL.
+
+Arguments go to pytest: `make test ARGS="-k ledger -x"`. On Debian as root a missing PostgreSQL is installed; where it
+cannot be, its tests are skipped with one line, and in CI (`CI=true`) that is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import postgresql
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+_NO_TESTS = 5  # pytest's exit code when nothing was selected
+ON_POSTGRESQL = ("tests/server", "tests/journeys")
+
+
+def main(arguments: list[str]) -> int:
+    os.chdir(REPOSITORY)
+    paths = [one for one in arguments if one.startswith("tests") and Path(one.partition("::")[0]).exists()]
+    options = [one for one in arguments if one not in paths]
+    codes = [run("SQLite", paths or ["tests"], options)]
+    again = [path for path in paths if path.startswith(ON_POSTGRESQL)] if paths else [*ON_POSTGRESQL]
+    if again:
+        codes.append(run_on_postgresql(again, options))
+    return max(codes)
+
+
+def run_on_postgresql(paths: list[str], options: list[str]) -> int:
+    reason = why_no_postgresql()
+    if reason:
+        print(f"skipped: PostgreSQL tests, because {reason}")
+        return int(is_ci())
+    code = run("PostgreSQL", paths, options)
+    return 0 if options and code == _NO_TESTS else code
+
+
+def run(database: str, paths: list[str], options: list[str]) -> int:
+    """One pytest of its own, because settings are read once per process; returns its exit code."""
+    print(f"\n{database}: {' '.join([*paths, *options])}", flush=True)
+    environment = {**os.environ, "TRAINSHED_TEST_DATABASE": database.lower()}
+    return subprocess.run([sys.executable, "-m", "pytest", *paths, *options], env=environment, check=False).returncode
+
+
+def why_no_postgresql() -> str:
+    """Empty when PostgreSQL is installed, if need be just now; else the end of a sentence."""
+    if postgresql.binaries():
+        return ""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return "it is not installed (on Debian: apt-get install postgresql)."
+    print("Installing PostgreSQL for the tests ...", flush=True)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", "postgresql"]):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if postgresql.binaries():
+        return ""
+    said = (done.stderr or done.stdout).strip().splitlines()
+    return f"apt-get could not install it: {said[-1] if said else f'exit code {done.returncode}'}"
+
+
+def is_ci() -> bool:
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
