@@ -77,7 +77,7 @@ class Models:
             f"{self._path(self._placed(model))}/predict",
             content=data,
             headers={"Content-Type": "application/octet-stream"},
-            params={"top": top},
+            params={"top": top} if isinstance(image, bytes) else {"top": top, "name": Path(image).name},
             retries=_PREDICT_RETRIES,  # asking again changes nothing
             timeout=PREDICT_TIMEOUT_SECONDS,
         )

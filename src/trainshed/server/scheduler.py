@@ -85,7 +85,7 @@ class Scheduler:
         for assigned in ledger.assign(lease_seconds=self.lease_seconds):
             log.info("job %s (%s) starts as attempt %d", assigned.held.job_id, assigned.kind, assigned.held.number)
             self.executor.submit(assigned)
-        self.executor.keep_warm(Slot.objects.count())  # type: ignore[attr-defined]
+        self.executor.keep_warm(Slot.objects.filter(attempt_id=None).count())  # type: ignore[attr-defined]
 
     def _hurry(self, job_ids: set[str]) -> None:
         from trainshed.server.records.models import Attempt

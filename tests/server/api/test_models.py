@@ -6,6 +6,7 @@ import io
 import zipfile
 from urllib.parse import unquote
 
+import httpx
 import pytest
 
 from server.api_client import ok, problem
@@ -80,6 +81,23 @@ def test_an_archive_of_many_megabytes_comes_whole(viewer, lab):
 def test_a_prediction_without_a_model_server_says_that_it_may_be_starting(viewer, lab):
     answer = viewer("POST", f"{lab.path}/models/{lab.model().id}/predict", content=b"x")
     problem(answer, 503, "unavailable", "model server")
+
+
+def test_what_the_model_server_says_is_handed_on_with_when_to_ask_again(viewer, lab, monkeypatch):
+    from trainshed.server.streams import predictions
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        said = {"path": request.url.path, "query": dict(request.url.params), "body": request.content.decode()}
+        return httpx.Response(503, json=said, headers={"Retry-After": "1", "Server": "inside"})
+
+    inside = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://serving")
+    monkeypatch.setattr(predictions, "_model_server", lambda: inside)
+    row = lab.model()
+    handed = viewer("POST", f"{lab.path}/models/{row.id}/predict?top=2&name=猫.png&token=x", content=b"bytes")
+    assert (handed.status_code, handed.headers["retry-after"]) == (503, "1")
+    assert handed.headers.get("server") != "inside"
+    query = {"top": "2", "name": "猫.png"}
+    assert handed.json() == {"path": f"/models/{row.id}/predict", "query": query, "body": "bytes"}
 
 
 @pytest.mark.parametrize("announced", [True, False])

@@ -84,11 +84,11 @@ class ProcessExecutor:
             command, stdin=subprocess.PIPE, pass_fds=lifeline, start_new_session=True, env=environment
         )
 
-    def keep_warm(self, num_slots: int) -> None:
-        """Keep one idle guard of each warmth, fewer where there are fewer slots."""
+    def keep_warm(self, num_free_slots: int) -> None:
+        """Keep one idle guard of each warmth, fewer where fewer could start: warming takes seconds of a processor."""
         self._idle = [idle for idle in self._idle if idle.process.poll() is None]
         wanted = ["light", "vision"] if importlib.util.find_spec("torch") else ["light"]
-        for warmth in wanted[:num_slots]:
+        for warmth in wanted[:num_free_slots]:
             if not any(idle.warmth == warmth for idle in self._idle):
                 self._idle.append(_Idle(warmth, self._spawn(warmth)))
 

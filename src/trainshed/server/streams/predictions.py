@@ -37,9 +37,10 @@ async def predict(request: Request) -> Response:
     try:
         answer = await _model_server().post(
             f"/models/{model_id}/predict",
-            params={"top": request.query_params.get("top", "5")},
+            params={name: request.query_params[name] for name in ("top", "name") if name in request.query_params},
             content=picture,
         )
     except httpx.TransportError:
         raise Unavailable("The model server does not answer; it may be starting.") from None
-    return Response(answer.content, status_code=answer.status_code, media_type=answer.headers.get("content-type"))
+    passed_on = {name: answer.headers[name] for name in ("content-type", "retry-after") if name in answer.headers}
+    return Response(answer.content, status_code=answer.status_code, headers=passed_on)

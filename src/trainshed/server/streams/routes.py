@@ -48,15 +48,24 @@ _STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
 _SHA256 = {"application/json": {"schema": {"type": "object", "properties": {"sha256": {"type": "array"}}}}}
 
 
+def _query(name: str, description: str, kind: str = "string") -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": {"type": kind}}
+
+
+_AFTER = _query("after", "Where to go on, as the header Last-Event-ID says it; the header goes first.")
+_TOP = _query("top", "How many classes the answer names at most.", "integer")
+_NAME = _query("name", "The file's name, for error messages.")
+
+
 def _json(schema: type[BaseModel]) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}}
 
 
 _SAID: dict[str, dict[str, Any]] = {
-    "upload": {"status": 201, "content": _json(UploadView), "body": _BYTES, "tag": "datasets"},
-    "job_stream": {"status": 200, "content": _STREAM, "tag": "jobs"},
-    "predict": {"status": 200, "content": _json(Prediction), "body": _BYTES, "tag": "models"},
-    "workspace_stream": {"status": 200, "content": _STREAM, "tag": "jobs"},
+    "upload": {"status": 201, "content": _json(UploadView), "body": _BYTES, "query": [_NAME], "tag": "datasets"},
+    "job_stream": {"status": 200, "content": _STREAM, "query": [_AFTER], "tag": "jobs"},
+    "predict": {"status": 200, "content": _json(Prediction), "body": _BYTES, "query": [_TOP, _NAME], "tag": "models"},
+    "workspace_stream": {"status": 200, "content": _STREAM, "query": [_AFTER], "tag": "jobs"},
     "put_blob": {"status": 200, "content": _SHA256, "body": _BYTES, "tag": "attempts"},
     "post_blobs": {"status": 200, "content": _SHA256, "body": _BYTES, "tag": "attempts"},
     "attempt_blob": {"status": 200, "content": _binary("application/octet-stream"), "tag": "attempts"},
@@ -85,6 +94,7 @@ def openapi_paths() -> dict[str, Any]:
 def _operation(route: Route) -> dict[str, Any]:
     said = _SAID[route.endpoint.__name__]
     names = [part.strip("{}") for part in route.path.split("/") if part.startswith("{")]
+    in_path = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
     problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
     problems = {"description": "A problem document", "content": {"application/problem+json": problem}}
     operation: dict[str, Any] = {
@@ -92,7 +102,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "summary": (route.endpoint.__doc__ or "").partition(":")[2].strip(),
         "tags": [said["tag"]],
         "security": [{"Bearer": []}],
-        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
+        "parameters": [*in_path, *said.get("query", [])],
         "responses": {str(said["status"]): {"description": "OK", "content": said["content"]}, "default": problems},
     }
     if "body" in said:
