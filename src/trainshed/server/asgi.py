@@ -110,7 +110,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 def build() -> Starlette:
     """The whole web application."""
-    api.extra_paths, api.extra_schemas = openapi_paths(), openapi_schemas()
+    api.describe_also(openapi_paths(), openapi_schemas())
     wsgi: Any = WSGIMiddleware(get_wsgi_application(), workers=settings.whole("TRAINSHED_WEB_THREADS"))
     static = StaticFiles(packages=[("ninja", "static")])
     return Starlette(

@@ -17,9 +17,13 @@ from trainshed.server.api.door import Bearer
 class TrainshedApi(NinjaAPI):
     """Adds the paths that Starlette serves to the one OpenAPI document."""
 
-    extra_paths: dict[str, Any] = {}
-    extra_schemas: dict[str, Any] = {}
+    _extra_paths: dict[str, Any] = {}
+    _extra_schemas: dict[str, Any] = {}
     _document: Any = None
+
+    def describe_also(self, paths: dict[str, Any], schemas: dict[str, Any]) -> None:
+        """Let the document tell of these as well."""
+        self._extra_paths, self._extra_schemas, self._document = paths, schemas, None
 
     def get_openapi_schema(self, *arguments: Any, **named: Any) -> Any:
         """The document, made once per process: it takes a second, and anybody may ask for it."""
@@ -30,8 +34,8 @@ class TrainshedApi(NinjaAPI):
         schema = super().get_openapi_schema(*arguments, **named)
         for answer in _problems(schema["paths"]):
             answer["content"] = {errors.CONTENT_TYPE: answer["content"].pop("application/json")}
-        schema["paths"].update(self.extra_paths)
-        schema["components"]["schemas"].update(self.extra_schemas)
+        schema["paths"].update(self._extra_paths)
+        schema["components"]["schemas"].update(self._extra_schemas)
         return schema
 
 
