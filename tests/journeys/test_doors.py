@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+import postgresql
 from journeys import service as services
+from journeys.conftest import new_database
 from journeys.service import Service
 from journeys.trainings import write_digits
 
-# Python's own record: every module that a process imports, however it does, in a line on its standard error.
-RECORD = {"PYTHONVERBOSE": "1"}
+# Python's own record: every module that a process imports, however it does, in a line on its standard error. It slows
+# a process down, so its silences are longer.
+RECORD = {"PYTHONVERBOSE": "1", "TRAINSHED_LEASE_SECONDS": "30"}
 HEAVY = {"torch", "torchvision", "timm", "pynvml"}
 _LINE = re.compile(r"^import '([\w.]+)' #", re.MULTILINE)
 
@@ -38,9 +41,12 @@ def run(*command: str, **named: object) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[str]]]:
+def records(
+    tmp_path_factory: pytest.TempPathFactory, database_server: postgresql.Server | None
+) -> Iterator[dict[str, set[str]]]:
     """What each process of a service had imported by the time it had worked and was stopped."""
-    with services.running(**RECORD) as service:
+    database = {} if database_server is None else {"TRAINSHED_DATABASE_URL": new_database(database_server, "doors")}
+    with services.running(**RECORD, **database) as service:
         _work(service, tmp_path_factory.mktemp("doors"))
         assert service.stop() == 0
         logs = {path.stem: imported(path.read_text()) for path in (service.home / "logs").glob("*.log")}

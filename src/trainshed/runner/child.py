@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from trainshed.client.attempts import AttemptClient
-from trainshed.errors import AttemptSuperseded, InvalidInput, JobStopped, NotFound, StorageFull, TrainshedError
+from trainshed.errors import (
+    AttemptSuperseded,
+    InvalidInput,
+    JobStopped,
+    NotFound,
+    StorageFull,
+    TrainshedError,
+    Unavailable,
+)
 from trainshed.runner.lines import LineWriter, read_lines
 from trainshed.schemas import PROTOCOL_VERSION, Assignment, BlobRef
 
@@ -105,6 +113,8 @@ def _verdict(start: dict[str, Any], messages: Iterator[dict[str, Any]], say: Lin
         return {"t": "stopped"}
     except AttemptSuperseded:
         os._exit(0)
+    except Unavailable as error:  # in an outage a request ends when the guard asks for the stop, and is no failure
+        return {"t": "stopped"} if client.abandon.is_set() else _failure(error)
     except BaseException as error:
         return _failure(error)
     return {"t": "done", "result": result, "artifacts": {name: str(path) for name, path in artifacts.items()}}

@@ -85,6 +85,8 @@ class Guard:
             self._watch(lifeline)
             renewal = self._renew_first()
             if renewal:
+                # Not before: what a warm child has printed would be taken for words of an attempt that holds no job.
+                self._sender.start(lambda: self._inbox.put(("superseded", None)))
                 self._child.write({"t": "start", **order.__dict__})
                 self._start(self._keep_lease, renewal)
                 self._live()
@@ -101,7 +103,6 @@ class Guard:
         return thread
 
     def _watch(self, lifeline: int | None) -> None:
-        self._sender.start(lambda: self._inbox.put(("superseded", None)))
         self._start(self._read_child)
         self._start(self._wait_for_child)
         self._output = self._start(self._read_output)
@@ -140,7 +141,8 @@ class Guard:
                 return self._client.renew_once().lease_seconds
             except (AttemptSuperseded, NotSignedIn):
                 return 0.0
-            except Unavailable:
+            except TrainshedError as error:
+                log.info("the first renewal is tried again: %s", error)
                 self._client.abandon.wait(0.25)
         return 0.0
 
@@ -262,13 +264,20 @@ class Guard:
 def _exit_reason(process: subprocess.Popen[bytes], tail: collections.deque[str]) -> Reason:
     code = process.returncode
     if code is not None and code < 0:
-        name = signal.Signals(-code).name
         if -code == signal.SIGKILL:
             return Reason(
                 code="killed",
                 message="The work process was killed (SIGKILL); most often the machine ran out of memory.",
                 hint="Try a smaller batch size or image size.",
             )
-        return Reason(code="signal", message=f"The work process ended by the signal {name}.")
+        return Reason(code="signal", message=f"The work process ended by the signal {_signal_name(-code)}.")
     last = next((line for line in reversed(tail) if line.strip()), "it printed nothing")
     return Reason(code="exit_code", message=f"The work process ended with exit code {code}: {last[:300]}")
+
+
+def _signal_name(number: int) -> str:
+    """The name, or the number alone: most of the real-time signals have no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

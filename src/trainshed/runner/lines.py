@@ -27,8 +27,11 @@ class LineWriter:
 
 
 def read_lines(descriptor: int) -> Iterator[dict[str, Any]]:
-    """Messages until the other side closes; a torn last line (its writer was killed) is dropped."""
+    """Messages until the other side closes; a torn last line (its writer was killed) is dropped.
+
+    JSON has no word for a float that is no number (a loss may become one): it arrives as `None`.
+    """
     with os.fdopen(descriptor, "rb", closefd=False) as file:
         for line in file:
             if line.endswith(b"\n"):
-                yield json.loads(line)
+                yield json.loads(line, parse_constant=lambda _: None)

@@ -76,13 +76,12 @@ class StorySender:
                 checkpoint, self._checkpoint = self._checkpoint, None
                 self._is_busy = True
             try:
-                self._send(events, checkpoint)
+                self._attempt(self._send_events, events)
+                self._attempt(self._send_checkpoint, checkpoint)
             except (AttemptSuperseded, NotSignedIn) as error:
                 self._fail(error)
                 superseded()
                 return
-            except TrainshedError as error:
-                log.warning("a part of the story was refused: %s", error)
             # The first event of a burst leaves at once; the rest of the burst leaves together.
             with self._condition:
                 self._condition.wait_for(lambda: self._is_closed, timeout=0 if self._checkpoint else _FLUSH_SECONDS)
@@ -92,10 +91,21 @@ class StorySender:
             self._failure = error
             self._condition.notify_all()
 
-    def _send(self, events: list[NewEvent], checkpoint: tuple[Path, int] | None) -> None:
+    def _attempt(self, send: Callable[[Any], None], part: Any) -> None:
+        """Send one part; one that cannot be sent is left out, or the end would wait for it for ever."""
+        try:
+            send(part)
+        except (AttemptSuperseded, NotSignedIn):
+            raise
+        except (TrainshedError, OSError, ValueError) as error:
+            log.warning("a part of the story could not be told: %s", error)
+
+    def _send_events(self, events: list[NewEvent]) -> None:
         if events:
             self._client.tell(self._num_sent, events)
             self._num_sent += len(events)
+
+    def _send_checkpoint(self, checkpoint: tuple[Path, int] | None) -> None:
         if checkpoint:
             path, step = checkpoint
             self._client.save_checkpoint(self._client.store_file(path), step)

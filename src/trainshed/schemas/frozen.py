@@ -4,9 +4,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    """Immutable, and strict about unknown fields: a typo is an error, not silence."""
+    """Immutable, and strict: an unknown field is an error and not silence, an infinite number is one too."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class Received(BaseModel):

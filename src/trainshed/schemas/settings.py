@@ -67,8 +67,11 @@ def number(name: str) -> float:
 
 
 def whole(name: str) -> int:
-    """The setting as a whole number."""
-    return int(number(name))
+    """The setting as a whole number. Raises `StartRefused` if it is none."""
+    result = number(name)
+    if result != int(result):
+        raise StartRefused(f"{name} is {text(name)!r}; it must be a whole number.", hint=TABLE[name].help)
+    return int(result)
 
 
 def home() -> Path:
