@@ -137,10 +137,16 @@ def manifest(rows: list[Any]) -> str:
         return store(path.read_bytes())[0]
 
 
-def store(*contents: bytes) -> list[str]:
+def store(*contents: bytes, of: str = "") -> list[str]:
+    """Bytes that one workspace has sent, or else every one that there is."""
+    from trainshed.server.records.models import Workspace
     from trainshed.server.services import blobs
 
-    return blobs.store_many(list(contents))
+    senders = [of] if of else Workspace.objects.values_list("id", flat=True)
+    names: list[str] = []
+    for workspace_id in senders:
+        names = blobs.store_many(list(contents), workspace_id)
+    return names
 
 
 @dataclass
@@ -191,7 +197,7 @@ class Lab:
     def upload(self, content: bytes = b"a zip, nearly") -> Any:
         from trainshed.server.records.models import Upload
 
-        (sha256,) = store(content)
+        (sha256,) = store(content, of=self.workspace_id)
         return Upload.objects.create(name="pictures.zip", blob_id=sha256, created_by="test", **self._place)
 
     def job(self, kind: str = "train", state: str = "queued", **values: Any) -> Any:
@@ -210,7 +216,7 @@ class Lab:
     def image(self, dataset: Any, name: str = "a.png", content: bytes = PNG, class_name: str = "cat") -> Any:
         from trainshed.server.records.models import Image, ImageClass
 
-        (sha256,) = store(content)
+        (sha256,) = store(content, of=self.workspace_id)
         image_class, _ = ImageClass.objects.get_or_create(
             dataset=dataset, name=class_name, defaults={"workspace_id": self.workspace_id}
         )
@@ -233,7 +239,7 @@ class Lab:
     def version(self, dataset: Any, number: int = 1) -> Any:
         from trainshed.server.records.models import DatasetVersion
 
-        (sha256,) = store(b"a manifest")
+        (sha256,) = store(b"a manifest", of=self.workspace_id)
         return DatasetVersion.objects.create(
             dataset=dataset,
             number=number,
@@ -251,7 +257,7 @@ class Lab:
         from trainshed.server.records.models import Artifact, TrainedModel
 
         job = self.job("train", "succeeded")
-        hashes = store(*(name.encode() for name in ARCHIVE_FILES))
+        hashes = store(*(name.encode() for name in ARCHIVE_FILES), of=self.workspace_id)
         for file_name, sha256 in zip(ARCHIVE_FILES, hashes, strict=True):
             Artifact.objects.create(workspace_id=self.workspace_id, job=job, attempt=1, name=file_name, blob_id=sha256)
         summary = model_summary()

@@ -63,7 +63,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     stop_hub = hub.start()
     yield
     stop.set()
-    stop_hub()
+    await asyncio.to_thread(stop_hub)
 
 
 async def _home(request: object) -> RedirectResponse:

@@ -202,10 +202,10 @@ def test_a_blob_name_that_is_none_is_not_found(training, name):
     problem(answer, answer.status_code, answer.json()["code"])
 
 
-def test_stored_bytes_of_nobody_are_not_readable_by_their_hash(training):
-    """A blob that nothing of this workspace points at stays closed, even to who guesses its hash."""
+def test_bytes_that_another_workspace_sent_are_not_readable_by_their_hash(training):
+    """A blob stays closed to a workspace that has not sent it, even to who guesses its hash."""
     guard, _ = training
-    (sha256,) = store(b"somebody else's picture")
+    (sha256,) = store(b"somebody else's picture", of=Lab("elsewhere").workspace_id)
     problem(guard.get(f"/attempt/blobs/{sha256}"), 404, "not_found")
 
 

@@ -17,6 +17,18 @@ class Blob(models.Model):
         db_table = "blob"
 
 
+class Holding(models.Model):
+    """A workspace has sent these bytes itself. To know a hash is no right to what it names."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE)
+    blob = models.ForeignKey(Blob, on_delete=models.CASCADE)
+    created_at = models.FloatField(default=wall_clock)
+
+    class Meta:
+        db_table = "holding"
+        constraints = [models.UniqueConstraint(fields=["workspace", "blob"], name="holding_once")]
+
+
 class Upload(models.Model):
     """A file that a person sent, waiting for the import that reads it."""
 

@@ -1,6 +1,6 @@
 """The index that Django reads; each table stands in the file of its noun."""
 
-from trainshed.server.records.blobs import Blob, Upload
+from trainshed.server.records.blobs import Blob, Holding, Upload
 from trainshed.server.records.datasets import Dataset, DatasetVersion, Image, ImageClass
 from trainshed.server.records.hosts import Host, Slot
 from trainshed.server.records.jobs import (
@@ -18,7 +18,8 @@ from trainshed.server.records.people import Membership, Person, Project, Token, 
 from trainshed.server.records.trained_models import TrainedModel
 
 __all__ = [
-    "Artifact", "Attempt", "Blob", "Checkpoint", "Dataset", "DatasetVersion", "Event", "Host", "Image",
+    "Artifact", "Attempt", "Blob", "Checkpoint", "Dataset", "DatasetVersion", "Event", "Holding", "Host",
+    "Image",
     "ImageClass", "Job", "JobParent", "Leader", "Membership", "Person", "Project", "Pulse", "Slot", "Token",
     "TrainedModel", "Transition", "Upload", "Workspace",
 ]  # fmt: skip

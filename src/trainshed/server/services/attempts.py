@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from django.db.models import Q
 from pydantic import ValidationError
 
 from trainshed.errors import Forbidden, InvalidInput, NotFound
@@ -24,7 +23,7 @@ from trainshed.schemas import (
 from trainshed.server.queue import ledger
 from trainshed.server.queue.ledger import Held
 from trainshed.server.records import models as records
-from trainshed.server.records.models import Artifact, DatasetVersion, Image, Job, Slot, Upload
+from trainshed.server.records.models import Job, Slot
 from trainshed.server.services import blobs, datasets, models, versions
 from trainshed.server.services.actors import Actor
 
@@ -92,22 +91,19 @@ def store(actor: Actor, packed: bytes) -> list[str]:
         position += 8 + size
     if position != len(packed):
         raise InvalidInput("The packed blobs end in the middle of one.")
-    return blobs.store_many(contents)
+    return blobs.store_many(contents, held(actor).workspace_id)
+
+
+def register(actor: Actor, sha256: str, size_bytes: int) -> None:
+    """One blob whose bytes are in place."""
+    blobs.register(sha256, size_bytes, held(actor).workspace_id)
 
 
 def open_blob(actor: Actor, sha256: str) -> IO[bytes]:
     """A blob of the job's own workspace."""
     mine = held(actor)
     ledger.fence(mine)
-    workspace = Q(workspace_id=mine.workspace_id)
-    is_ours = (
-        Image.objects.filter(workspace, Q(blob_id=sha256) | Q(thumbnail_id=sha256)).exists()
-        or Artifact.objects.filter(workspace, blob_id=sha256).exists()
-        or Upload.objects.filter(workspace, blob_id=sha256).exists()
-        or DatasetVersion.objects.filter(workspace, manifest_id=sha256).exists()
-        or records.Checkpoint.objects.filter(workspace, blob_id=sha256).exists()
-    )
-    if not is_ours:
+    if not blobs.is_held(sha256, mine.workspace_id):
         raise NotFound()
     return blobs.open_blob(sha256)
 
@@ -130,7 +126,7 @@ def rows(actor: Actor) -> Iterator[bytes]:
 def save_checkpoint(actor: Actor, checkpoint: NewCheckpoint) -> None:
     mine = held(actor)
     ledger.fence(mine)
-    blobs.require_stored([checkpoint.sha256])
+    blobs.require_held([checkpoint.sha256], mine.workspace_id)
     ledger.save_checkpoint(mine, checkpoint.sha256, checkpoint.step)
 
 
@@ -140,7 +136,7 @@ def publish(actor: Actor, publication: Publication) -> None:
     job = Job.objects.get(id=mine.job_id)
 
     def effect() -> dict[str, Any]:
-        blobs.require_stored(publication.artifacts.values())
+        blobs.require_held(publication.artifacts.values(), mine.workspace_id)
         try:
             return KINDS[job.kind][1](job, publication.result, publication.artifacts)
         except ValidationError as error:

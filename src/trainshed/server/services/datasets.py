@@ -174,7 +174,8 @@ def stage(held: Held, staged: list[StagedImage]) -> None:
         job = Job.objects.get(id=held.job_id)
         if job.kind != "import":
             raise InvalidInput("Only an import stages images.")
-        blobs.require_stored(sha256 for image in staged for sha256 in (image.sha256, image.thumbnail_sha256))
+        names = (sha256 for image in staged for sha256 in (image.sha256, image.thumbnail_sha256))
+        blobs.require_held(names, held.workspace_id)
         lock_for(job)
         rows = [
             Image(

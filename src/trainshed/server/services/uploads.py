@@ -37,7 +37,7 @@ def keep(actor: Actor, place: Place, *, name: str, sha256: str, size_bytes: int)
         workspace_id=project.workspace_id,
         project=project,
         name=name[:1024] or "unnamed",
-        blob=blobs.register(sha256, size_bytes),
+        blob=blobs.register(sha256, size_bytes, place.workspace_id),
         created_by=actor.label,
     )
     return UploadView(id=row.id, name=row.name, size_bytes=size_bytes, sha256=sha256)

@@ -164,11 +164,16 @@ class Hub:
         return channel
 
     def start(self) -> Callable[[], None]:
-        """Listen for wake-ups in a thread; returns what stops it."""
+        """Listen for wake-ups in a thread; returns what ends it, within half a second."""
         loop, stop = asyncio.get_running_loop(), threading.Event()
         thread = threading.Thread(target=self._listen, args=(loop, stop), name="hub", daemon=True)
         thread.start()
-        return stop.set
+
+        def end() -> None:
+            stop.set()
+            thread.join()
+
+        return end
 
     def _listen(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
         listener = wake.listen()

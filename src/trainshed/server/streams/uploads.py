@@ -54,7 +54,7 @@ async def put_blob(request: Request) -> Response:
     actor = await actor_of(request)
     await database(attempts.admit_blobs, actor)
     sha256, size = await _receive(request, lambda _: None)
-    await database(blobs.register, sha256, size)
+    await database(attempts.register, actor, sha256, size)
     return JSONResponse({"sha256": [sha256]})
 
 
