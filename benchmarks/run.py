@@ -16,17 +16,23 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("training", "journey", "ledger", "serving")
+BENCHMARKS = ("training", "journey", "ledger", "serving", "pages")
 
 
 def figures_of(name: str) -> list[dict[str, object]]:
-    """Run one benchmark; what it skips it says itself, on stderr."""
+    """Run one benchmark; what it skips it says itself, on stderr. Raises `BrokenOff`."""
     began = time.monotonic()
     print(f"measuring {name} ...", file=sys.stderr, flush=True)
     command = [sys.executable, str(HERE / f"{name}.py"), "--json"]
-    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if told.returncode:
+        raise BrokenOff(f"{name} broke off with exit code {told.returncode}")
     print(f"  {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return [json.loads(line) for line in told.stdout.splitlines() if line.startswith("{")]
+
+
+class BrokenOff(Exception):
+    """A benchmark ended without its figures."""
 
 
 def machine() -> dict[str, object]:
@@ -54,15 +60,29 @@ def main() -> None:
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    figures = [figure for name in options.names or BENCHMARKS for figure in figures_of(name)]
-    for figure in figures:
-        print(json.dumps(figure) if options.json else _line(figure))
-    if options.keep:
-        day = time.strftime("%Y-%m-%d")
-        results = HERE / "results" / f"{day}-{'-'.join(options.names) or 'all'}.json"
-        results.parent.mkdir(exist_ok=True)
-        results.write_text(json.dumps({"date": day, "machine": machine(), "figures": figures}, indent=1) + "\n")
-    sys.exit(any(figure["holds"] is False for figure in figures))
+    figures: list[dict[str, object]] = []
+    broken = 0
+    for name in options.names or BENCHMARKS:
+        try:
+            new = figures_of(name)
+        except BrokenOff as error:
+            print(f"  {error}", file=sys.stderr, flush=True)
+            broken += 1
+            continue
+        for figure in new:
+            print(json.dumps(figure) if options.json else _line(figure), flush=True)
+        figures += new
+        if options.keep:  # after each one: what breaks off later costs nothing
+            keep(figures, "-".join(options.names) or "all")
+    sys.exit(bool(broken) or any(figure["holds"] is False for figure in figures))
+
+
+def keep(figures: list[dict[str, object]], what: str) -> None:
+    """Write the figures down with the machine that they come from."""
+    day = time.strftime("%Y-%m-%d")
+    results = HERE / "results" / f"{day}-{what}.json"
+    results.parent.mkdir(exist_ok=True)
+    results.write_text(json.dumps({"date": day, "machine": machine(), "figures": figures}, indent=1) + "\n")
 
 
 def _line(figure: dict[str, object]) -> str:
