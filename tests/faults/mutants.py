@@ -75,7 +75,10 @@ MUTANTS = [
     Mutant("a person's move: the state it leaves", SQL, "MOVE", " AND state = %(from)s", ""),
     Mutant("cancel: only what runs is asked", SQL, "REQUEST_CANCEL", " AND state IN ('assigned', 'running')", ""),
     Mutant("pause: only what runs is asked", SQL, "REQUEST_PAUSE", " AND state IN ('assigned', 'running')", ""),
-    Mutant("sweep: the lease has ended", SQL, "OVERDUE", " AND attempt.lease_expires_at < {now}", ""),
+    Mutant("sweep: the lease has ended", SQL, "OVERDUE", "attempt.lease_expires_at < {now} OR", "TRUE OR"),
+    Mutant(
+        "sweep: a lease beyond any ends", SQL, "OVERDUE", " OR attempt.lease_expires_at > {now} + 2 * %(lease)s", ""
+    ),
     Mutant("sweep: the web was up for a lease", SQL, "OVERDUE", " AND {now} - since >= %(lease)s", ""),
     Mutant("sweep: the web is up now", SQL, "OVERDUE", " AND {now} - beat_at <= %(gap)s", ""),
     Mutant("sweep: only the newest attempt", SQL, "OVERDUE", " AND job.attempt = attempt.number", ""),
@@ -83,9 +86,10 @@ MUTANTS = [
         "pulse: a gap starts it anew",
         SQL,
         "BEAT",
-        "WHEN {now} - pulse.beat_at > %(gap)s THEN {now}",
-        "WHEN FALSE THEN {now}",
+        "WHEN {now} - pulse.beat_at > %(gap)s OR ",
+        "WHEN ",
     ),
+    Mutant("pulse: a clock set back starts it anew", SQL, "BEAT", " OR {now} < pulse.beat_at", ""),
     Mutant(
         "leader: one at a time", SQL, "LEAD", "WHERE leader.holder = excluded.holder OR leader.expires_at < {now}", ""
     ),
