@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 READY := $(VENV)/.ready
+WEB := src/trainshed/server/web
+ASSETS := $(WEB)/assets/manifest.json
 
-.PHONY: demo test check bench mutants clean help
+.PHONY: demo test check pages screenshots bench mutants clean help
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,16 +21,23 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --no-deps -e .
 	@touch $@
 
-demo: $(READY) ## Run the main job on real pictures: import, train, ask; ARGS=--once stops afterwards.
+# The pages' scripts and styles; the style sheet holds the classes that the templates name.
+$(ASSETS): $(shell find frontend/src $(WEB)/templates -type f) frontend/package-lock.json frontend/vite.config.ts | $(READY)
+	@$(BIN)/python frontend/build.py
+
+pages: $(ASSETS) ## Build the pages' scripts and styles.
+
+demo: $(READY) $(ASSETS) ## Run the main job on real pictures: import, train, ask; ARGS=--once stops afterwards.
 	@$(BIN)/python demo/digits.py $(ARGS)
 
-test: $(READY) check ## Everything that must pass, on SQLite and on a private PostgreSQL.
+test: $(READY) $(ASSETS) check ## Everything that must pass, on SQLite and on a private PostgreSQL.
 	@$(BIN)/python tests/run.py $(ARGS)
 
 check: $(READY) ## Style, types, and the walls between the rooms.
-	@$(BIN)/ruff check src tests benchmarks demo
-	@$(BIN)/ruff format --check src tests benchmarks demo
+	@$(BIN)/ruff check src tests benchmarks demo frontend
+	@$(BIN)/ruff format --check src tests benchmarks demo frontend
 	@$(BIN)/mypy
+	@$(BIN)/python frontend/build.py check
 	@$(BIN)/lint-imports --no-logo
 
 # The anchors that figures are compared with live in an environment of their own.
@@ -41,8 +50,11 @@ check: $(READY) ## Style, types, and the walls between the rooms.
 bench: .venv-bench/.ready ## Measure this machine's figures beside their anchors; ARGS="--json", "--keep", or names.
 	@.venv-bench/bin/python benchmarks/run.py $(ARGS)
 
+screenshots: $(READY) $(ASSETS) ## Take the pictures of the README and the docs from the running product.
+	@$(BIN)/python tests/browser/screenshots.py $(ARGS)
+
 mutants: $(READY) ## Remove each fence of the ledger in turn; the suite must go red each time.
 	@$(BIN)/python tests/faults/mutants.py $(ARGS)
 
 clean: ## Remove what these commands made.
-	rm -rf $(VENV) .venv-bench .demo .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-bench .demo frontend/node_modules $(WEB)/assets build .mypy_cache .ruff_cache .import_linter_cache

@@ -120,7 +120,7 @@ MUTANTS = [
         "_bind_to_parent",
         "_PR_SET_PDEATHSIG, signal.SIGKILL",
         "_PR_SET_PDEATHSIG, 0",
-        DEATHS + "i4_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint[guard]",
+        "tests/runner/test_family.py::test_a_child_ends_with_its_parent",
     ),
 ]
 

@@ -139,7 +139,11 @@ class Service:
         assert told["url"] == self.url, told
         if told["setup_code"]:
             self.client = Client(self.url, "none")
-            self.client.setup(told["setup_code"], "Ann Example", "ann@example.org", "a long enough passphrase")
+            self.welcome(told["setup_code"])
+
+    def welcome(self, setup_code: str) -> None:
+        """Make the owner; a journey of the first run leaves that to its pages."""
+        self.client.setup(setup_code, "Ann Example", "ann@example.org", "a long enough passphrase")
 
     def ask_to_stop(self) -> None:
         assert self._up is not None
@@ -260,6 +264,9 @@ class Service:
         wait_until(lambda: not list((self.home / "work").iterdir()), 20, "the end of all work folders")
 
 
+S = TypeVar("S", bound=Service)
+
+
 def _look(folder: Path) -> Process | None:
     try:
         environment = (folder / "environ").read_bytes()
@@ -283,10 +290,10 @@ def _only(processes: list[Process]) -> Process | None:
 
 
 @contextlib.contextmanager
-def running(home: Path | None = None, **environment: str) -> Iterator[Service]:
+def running(home: Path | None = None, kind: type[S] = Service, **environment: str) -> Iterator[S]:  # type: ignore[assignment]
     """A started service with a signed-in client; on a failure its logs are printed."""
     folder = home or Path(tempfile.mkdtemp(prefix="tj-", dir="/tmp"))
-    service = Service(folder, **environment)
+    service = kind(folder, **environment)
     try:
         service.start()
         yield service

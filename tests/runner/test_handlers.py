@@ -162,7 +162,7 @@ def test_an_import_says_how_far_it_is(
     told = attempt.said("progress")
     assert [body["done"] for body in told] == [*range(1, 13), 12]
     assert {(body["total"], body["unit"], body["phase"]) for body in told} == {(12, "files", "reading pictures")}
-    assert told[-1]["eta_seconds"] == 0 and all(body["eta_seconds"] >= 0 for body in told)
+    assert told[-1]["eta_seconds"] == 0 and all((body["eta_seconds"] or 0) >= 0 for body in told)
 
 
 def test_an_import_without_any_picture_fails_with_examples(server: AttemptServer, attempts: Iterator[Attempt]) -> None:

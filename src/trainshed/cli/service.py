@@ -64,7 +64,9 @@ def _tell_started(started: Any, as_json: bool) -> None:
         return
     output.say(f"Trainshed answers at {started.url} and keeps everything in {started.home}.")
     if started.setup_code:
-        output.say(f"First make yourself its owner, in another terminal:\n\n  trainshed setup {started.setup_code}\n")
+        link = f"{started.url}/setup?code={started.setup_code}"
+        output.say(f"First make yourself its owner. Open this link, which works once:\n\n  {link}\n")
+        output.say(f"or in another terminal:\n\n  trainshed setup {started.setup_code}\n")
     print("Ctrl-C stops it.", flush=True)
 
 

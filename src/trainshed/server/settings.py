@@ -21,12 +21,14 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "ninja",
     "trainshed.server.records",
+    "trainshed.server.web",
 ]
 AUTH_USER_MODEL = "records.Person"
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "trainshed.server.api.errors.middleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -34,7 +36,17 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "trainshed.server.urls"
 STATIC_URL = "/static/"
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+_CONTEXT = ["django.template.context_processors.request", "django.template.context_processors.i18n"]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": _CONTEXT},
+    }
+]
+CSRF_FAILURE_VIEW = "trainshed.server.urls.forged"
+SESSION_COOKIE_AGE = 14 * 86400
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},

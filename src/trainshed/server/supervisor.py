@@ -68,6 +68,7 @@ def up(on_start: Callable[[Started], None] = lambda _: None, on_note: Callable[[
     """
     folder = home.prepare()
     _refuse_long_path(folder)
+    _refuse_without_pages()
     held = home.lock(folder)
     try:
         home.secret_key()
@@ -252,6 +253,12 @@ def _bootstrap() -> dict[str, Any]:
     if told.get("problem", {}).get("code") in BY_CODE:
         raise from_problem(told["problem"])
     raise TrainshedError("The start failed:\n" + "\n".join(done.stderr.strip().splitlines()[-5:]))
+
+
+def _refuse_without_pages() -> None:
+    """A packed Trainshed has them; a checkout has them built."""
+    if not (Path(__file__).parent / "web" / "assets" / "manifest.json").exists():
+        raise StartRefused("The pages have not been built.", hint="Run `make pages` in the checkout.")
 
 
 def _refuse_open_door(setup_code: str | None) -> None:

@@ -215,7 +215,7 @@ class FakeServer:
     @_route("POST", "/setup")
     def setup(self, asked: Asked) -> Answer:
         if self.is_set_up:
-            raise Conflict("The first owner has already been made.", hint="Sign in with `trainshed login`.")
+            raise Conflict("The first owner has already been made.", hint="Sign in instead.")
         body = asked.json()
         if body["code"] != CODE:
             raise NotFound("This setup code is unknown or used up.")

@@ -29,9 +29,16 @@ def test_an_unknown_path_is_a_problem(owner, path):
     problem(owner.get(path), 404, "not_found")
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/static/nothing.js", "/static/../../../etc/passwd", "/static/%2e%2e/x"])
-def test_a_path_outside_the_api_is_a_problem_too(nobody, path):
+@pytest.mark.parametrize("path", ["/static/nothing.js", "/static/%2e%2e/x", "/assets/nothing.js"])
+def test_a_file_that_is_not_there_is_a_problem_too(nobody, path):
     problem(nobody.http.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/static/../../../etc/passwd"])
+def test_elsewhere_a_path_that_is_none_is_a_page_for_people(nobody, path):
+    answer = nobody.http.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is nothing here" in answer.text
 
 
 WRONG_METHODS = [

@@ -129,8 +129,3 @@ def test_the_page_and_everything_that_it_loads_come_from_here(nobody):
         assert answer.status_code == 200 and answer.content, link
     assert not re.findall(r"""["'](?:https?:)?//[^"']+""", page.text)
     assert f"{API}/openapi.json" in page.text
-
-
-def test_the_start_page_leads_to_the_documents(nobody):
-    answer = nobody.http.get("/")
-    assert (answer.status_code, answer.headers["location"]) == (307, f"{API}/docs")

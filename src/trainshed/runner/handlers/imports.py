@@ -23,6 +23,7 @@ from trainshed.schemas import ImportReport, SkippedFile, StagedImage
 _BATCH_PICTURES = 500
 _BATCH_BYTES = 32 << 20
 _MOST_LISTED = 1000
+_TELLING_SECONDS = 1.0
 _SAY_EVERY_SECONDS = 0.25
 
 
@@ -116,9 +117,15 @@ class _Import:
 
     def _say_progress(self, now: float) -> None:
         total = self._folders.num_files
-        rate = self._num_done / max(now - self._began, 1e-6)
         body = {"done": self._num_done, "total": total, "unit": "files", "phase": "reading pictures"}
-        self._work.say("progress", {**body, "eta_seconds": (total - self._num_done) / rate})
+        self._work.say("progress", {**body, "eta_seconds": self._left_seconds(now - self._began)})
+
+    def _left_seconds(self, elapsed_seconds: float) -> float | None:
+        """Unknown at the beginning: the first pictures wait for the decoders to start."""
+        num_left = self._folders.num_files - self._num_done
+        if num_left and (not self._num_done or elapsed_seconds < _TELLING_SECONDS):
+            return None
+        return elapsed_seconds / max(self._num_done, 1) * num_left
 
     def report(self) -> tuple[dict[str, Any], dict[str, Path]]:
         """The result and the list of all skipped files. Raises `DatasetUnfit` if no picture could be taken."""

@@ -8,7 +8,8 @@ from django.http import HttpRequest
 from ninja import Router
 
 from trainshed.schemas.frozen import Received
-from trainshed.server.services.actors import Actor, Place, authenticate
+from trainshed.server.services import sessions
+from trainshed.server.services.actors import Actor, Place
 
 PROJECT = "/workspaces/{workspace_id}/projects/{project_id}"
 
@@ -34,12 +35,12 @@ def answers(schema: Any, status: int = 200) -> dict[Any, Any]:
 
 
 class Bearer:
-    """Finds the actor of a request, which ninja keeps as `request.auth`."""
+    """Finds the actor of a request, which ninja keeps as `request.auth`; our own pages send a session instead."""
 
     openapi_security_schema: ClassVar[dict[str, str]] = {"type": "http", "scheme": "bearer"}
 
     def __call__(self, request: HttpRequest) -> Actor:
-        return authenticate(request.headers.get("Authorization"))
+        return sessions.sender(request, request.COOKIES)
 
 
 def sends(media_type: str) -> dict[str, Any]:

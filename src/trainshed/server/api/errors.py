@@ -72,10 +72,12 @@ def install(api: NinjaAPI) -> None:
 
 
 def middleware(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Django's and ninja's own refusals (a wrong method, an unknown host name) in our one error shape."""
+    """Django's and ninja's own refusals (a wrong method, an unknown host name) to a program, in our one error shape."""
 
     def answered(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
+        if not request.path.startswith("/api/"):
+            return response
         if response.status_code == 405:
             ours = respond(MethodNotAllowed(f"This address does not answer {request.method}."))
             ours["Allow"] = ", ".join(sorted(response["Allow"].split(", ")))

@@ -6,8 +6,10 @@ from django.http import HttpRequest
 from ninja import Status
 from pydantic import Field
 
+from trainshed.errors import InvalidInput
 from trainshed.schemas import ClassificationRecipe, Event, JobView, Page, Waiting
 from trainshed.schemas.frozen import Received
+from trainshed.schemas.jobs import EventKind
 from trainshed.server.api.datasets import IdempotencyKey
 from trainshed.server.api.door import PROJECT, actor, answers, place, router
 from trainshed.server.services import jobs, models
@@ -17,7 +19,10 @@ _JOB = f"{PROJECT}/jobs/{{job_id}}"
 
 
 class NewTraining(Received):
-    version_id: str
+    """Of one version, or of what a dataset holds now; of the latter a version is taken first where that is needed."""
+
+    version_id: str | None = None
+    dataset_id: str | None = None
     recipe: ClassificationRecipe = ClassificationRecipe()
     name: str = Field("", max_length=300)
 
@@ -26,9 +31,13 @@ class NewTraining(Received):
 def train(
     request: HttpRequest, workspace_id: str, project_id: str, body: NewTraining, key: str | None = IdempotencyKey
 ):
-    """Queue a training of a dataset version by a recipe."""
-    where = place(workspace_id, project_id)
-    return Status(202, models.start_training(actor(request), body.version_id, body.recipe, body.name, where, key))
+    """Queue a training of a dataset version, or of a dataset as it is now, by a recipe."""
+    where, said = place(workspace_id, project_id), (body.recipe, body.name)
+    if body.version_id and not body.dataset_id:
+        return Status(202, models.start_training(actor(request), body.version_id, *said, where, key))
+    if body.dataset_id and not body.version_id:
+        return Status(202, models.train_dataset(actor(request), body.dataset_id, *said, where, key))
+    raise InvalidInput("A training needs either a `version_id` or a `dataset_id`.")
 
 
 @routes.get(f"{PROJECT}/jobs", response=answers(Page[JobView]))
@@ -78,7 +87,14 @@ def why_waiting(request: HttpRequest, workspace_id: str, project_id: str, job_id
 
 @routes.get(f"{_JOB}/events", response=answers(Page[Event]))
 def list_events(
-    request: HttpRequest, workspace_id: str, project_id: str, job_id: str, after: int = 0, limit: int = 500
+    request: HttpRequest,
+    workspace_id: str,
+    project_id: str,
+    job_id: str,
+    after: int = 0,
+    limit: int = 500,
+    kind: EventKind | None = None,
 ):
-    """The job's story after a revision, oldest first."""
-    return jobs.events(actor(request), job_id, place(workspace_id, project_id), after=after, limit=limit)
+    """The job's story after a revision, oldest first; `kind` leaves only one kind of event."""
+    where = place(workspace_id, project_id)
+    return jobs.events(actor(request), job_id, where, after=after, limit=limit, kind=kind)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.http import HttpRequest
 from ninja import NinjaAPI
 
 from trainshed import __version__
@@ -59,17 +58,3 @@ api = TrainshedApi(
 errors.install(api)
 for door in (people, datasets, jobs, models, hosts, attempts, serving):
     api.add_router("", door.routes)
-
-
-def not_found(request: HttpRequest, exception: object) -> Any:
-    """A path that does not exist, in our one error shape."""
-    from trainshed.errors import NotFound
-
-    return errors.respond(NotFound(f"There is nothing at {request.path}."))
-
-
-def broken(request: HttpRequest) -> Any:
-    """An error outside the API's own handlers, in our one error shape."""
-    from trainshed.errors import TrainshedError
-
-    return errors.respond(TrainshedError(hint="The server's log names the cause."))

@@ -45,7 +45,7 @@ class Request:
     parents: tuple[str, ...] = ()
     idempotency_key: str | None = None
     asked: dict[str, Any] | None = None
-    """What was asked for, where title, spec or cards were worked out from more than that: a key stands for it."""
+    """What was asked for, where title, spec, cards or parents were worked out from more: a key stands for it."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,9 @@ def submit(request: Request, *, actor: str) -> tuple[str, bool]:
 
 
 def _fingerprint(request: Request) -> str:
-    asked = [request.title, request.spec, request.num_gpus] if request.asked is None else request.asked
-    said = [request.project_id, request.kind, asked, request.priority, list(request.parents)]
+    worked_out = [request.title, request.spec, request.num_gpus, list(request.parents)]
+    asked = worked_out if request.asked is None else request.asked
+    said = [request.project_id, request.kind, asked, request.priority]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 

@@ -32,6 +32,14 @@ def visible(actor: Actor, *, cursor: str | None, limit: int) -> Page[HostView]:
     return pages.newest_first(Host.objects.all(), cursor, limit, lambda host: _view(host, actor))
 
 
+def gpus(actor: Actor) -> dict[str, int]:
+    """How many cards the installation has, and how many of them nobody holds: `{"free": 3, "all": 8}`."""
+    if actor.kind != "person":
+        raise Forbidden("Only a person can do this.")
+    cards = Slot.objects.filter(pool="gpu")
+    return {"free": cards.filter(attempt_id=None).count(), "all": cards.count()}
+
+
 @transaction.atomic
 def report(actor: Actor, reading: HostReading) -> None:
     """Keep a host's reading and make its slots fit it. Raises `Forbidden` for anybody but the host itself."""

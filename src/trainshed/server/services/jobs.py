@@ -19,7 +19,14 @@ def get(actor: Actor, job_id: str, *, need: Need = "read", within: Place | None 
 
 
 def visible(
-    actor: Actor, place: Place, *, state: str | None, kind: str | None, cursor: str | None, limit: int
+    actor: Actor,
+    place: Place,
+    *,
+    state: str | None,
+    kind: str | None,
+    dataset_id: str | None = None,
+    cursor: str | None,
+    limit: int,
 ) -> Page[JobView]:
     project = workspaces.get_project(actor, place)
     rows = Job.objects.filter(project=project)
@@ -27,6 +34,8 @@ def visible(
         rows = rows.filter(state__in=state.split(","))
     if kind:
         rows = rows.filter(kind__in=kind.split(","))
+    if dataset_id:
+        rows = rows.filter(spec__dataset_id=dataset_id)
     return pages.newest_first(rows, cursor, limit, view)
 
 
@@ -62,21 +71,23 @@ def why_waiting(actor: Actor, job_id: str, within: Place) -> Waiting:
     return ledger.why_waiting(get(actor, job_id, within=within).id)
 
 
-def events(actor: Actor, job_id: str, within: Place, *, after: int, limit: int) -> Page[Event]:
+def events(actor: Actor, job_id: str, within: Place, *, after: int, limit: int, kind: str | None = None) -> Page[Event]:
     """The story after a revision, oldest first; the cursor is the last revision given."""
     job = get(actor, job_id, within=within)
     limit = max(1, min(limit, _MOST_EVENTS))
-    found = story(job.id, after=after, limit=limit + 1)
+    found = story(job.id, after=after, limit=limit + 1, kind=kind)
     more = len(found) > limit
     return Page(items=found[:limit], next_cursor=str(found[limit - 1].revision) if more else None)
 
 
-def story(job_id: str, *, after: int, limit: int = _MOST_EVENTS) -> list[Event]:
-    """Events of a job whose gate was passed, in order."""
-    rows = records.Event.objects.filter(job_id=job_id, revision__gt=after).order_by("revision")[:limit]
+def story(job_id: str, *, after: int, limit: int = _MOST_EVENTS, kind: str | None = None) -> list[Event]:
+    """Events of a job whose gate was passed, in order; of one kind if it is named."""
+    rows = records.Event.objects.filter(job_id=job_id, revision__gt=after).order_by("revision")
+    if kind:
+        rows = rows.filter(kind=kind)
     return [
         Event(job_id=job_id, revision=row.revision, attempt=row.attempt, kind=row.kind, body=row.body, at=row.at)  # type: ignore[arg-type]
-        for row in rows
+        for row in rows[:limit]
     ]
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import itertools
 import zipfile
 from collections.abc import Iterator
 from typing import IO, Any
 
+from django.db import transaction
+
 from trainshed.errors import Forbidden, InvalidInput, NotFound
 from trainshed.schemas import (
     ARCHIVE_FILES,
+    FINAL_STATES,
     BlobRef,
     ClassificationRecipe,
     ImageClass,
@@ -18,10 +22,11 @@ from trainshed.schemas import (
     ModelView,
     Page,
     ServedModel,
+    SplitPlan,
 )
 from trainshed.server.queue import ledger
-from trainshed.server.records.models import Artifact, DatasetVersion, Host, Job, TrainedModel
-from trainshed.server.services import blobs, jobs, pages, versions, workspaces
+from trainshed.server.records.models import Artifact, Dataset, DatasetVersion, Host, Job, TrainedModel
+from trainshed.server.services import blobs, datasets, jobs, pages, versions, workspaces
 from trainshed.server.services.actors import Actor, Need, Place, gate
 
 
@@ -72,19 +77,62 @@ def view(row: TrainedModel) -> ModelView:
 def start_training(
     actor: Actor, version_id: str, recipe: ClassificationRecipe, name: str, within: Place, key: str | None
 ) -> JobView:
+    """Train on a version."""
     version = versions.get(actor, version_id, need="work", within=within)
-    dataset_name = version.dataset.name
     asked = {"version_id": version.id, "recipe": recipe.model_dump(), "name": name}
-    name = (name.strip() or f"{dataset_name} v{version.number} {recipe.backbone}")[:300]
+    name = name.strip() or _unused(f"{version.dataset.name} v{version.number} {recipe.backbone}", version.project_id)
+    spec = {"version_id": version.id, "dataset_id": version.dataset_id}
+    return _submit_training(actor, version, recipe, name, spec, asked, key)
+
+
+@transaction.atomic
+def train_dataset(
+    actor: Actor, dataset_id: str, recipe: ClassificationRecipe, name: str, within: Place, key: str | None
+) -> JobView:
+    """Train on what the dataset holds now: on its newest version if that is the same, else on one taken first."""
+    dataset = datasets.get(actor, dataset_id, need="work", within=within)
+    asked = {"dataset_id": dataset.id, "recipe": recipe.model_dump(), "name": name}
+    name = name.strip() or _unused(f"{dataset.name} {recipe.backbone}", dataset.project_id)
+    version = versions.newest_of(dataset)
+    if version is not None:
+        spec = {"version_id": version.id, "dataset_id": dataset.id}
+        return _submit_training(actor, dataset, recipe, name, spec, asked, key)
+    snapshot_key = f"snapshot of {key}"[:200] if key else None
+    snapshot = versions.start_snapshot(actor, dataset.id, SplitPlan(), within, snapshot_key)
+    spec = {"snapshot_job_id": snapshot.id, "dataset_id": dataset.id}
+    return _submit_training(actor, dataset, recipe, name, spec, asked, key, parents=(snapshot.id,))
+
+
+def _unused(name: str, project_id: str) -> str:
+    """A name that no model has and no training will give: with a number behind it where that is needed."""
+    trainings = Job.objects.filter(project_id=project_id, kind="train").exclude(state__in=FINAL_STATES)
+    taken = set(TrainedModel.objects.filter(project_id=project_id).values_list("name", flat=True))
+    taken |= set(trainings.values_list("spec__name", flat=True))
+    numbered = (f"{name} {num}" for num in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
+
+
+def _submit_training(
+    actor: Actor,
+    owner: Dataset | DatasetVersion,
+    recipe: ClassificationRecipe,
+    name: str,
+    spec: dict[str, Any],
+    asked: dict[str, Any],
+    key: str | None,
+    parents: tuple[str, ...] = (),
+) -> JobView:
+    name = name[:300]
     return jobs.submit(
         actor,
         ledger.Request(
-            workspace_id=version.workspace_id,
-            project_id=version.project_id,
+            workspace_id=owner.workspace_id,
+            project_id=owner.project_id,
             kind="train",
             title=f"Train {name}"[:300],
-            spec={"version_id": version.id, "recipe": recipe.model_dump(), "name": name},
+            spec={**spec, "recipe": recipe.model_dump(), "name": name},
             num_gpus=int(_wants_gpu(recipe)),
+            parents=parents,
             asked=asked,
             idempotency_key=key,
         ),
@@ -98,8 +146,17 @@ def _wants_gpu(recipe: ClassificationRecipe) -> bool:
     return Host.objects.filter(slots__pool="gpu").exists()
 
 
+def _version_of(job: Job) -> DatasetVersion | None:
+    """The version that a training named, or that the snapshot before it has made; `None` where there is none."""
+    snapshot_job_id = job.spec.get("snapshot_job_id")
+    made = {"job_id": snapshot_job_id} if snapshot_job_id else {"id": job.spec.get("version_id")}
+    return DatasetVersion.objects.select_related("manifest").filter(**made).first()
+
+
 def training_inputs(job: Job) -> tuple[dict[str, BlobRef], dict[str, Any]]:
-    version = DatasetVersion.objects.select_related("manifest").get(id=job.spec["version_id"])
+    version = _version_of(job)
+    if version is None:
+        raise NotFound("The dataset version of this training is gone.")
     return {"manifest": blobs.ref(version.manifest)}, {"classes": version.summary["classes"]}
 
 
@@ -120,7 +177,7 @@ def publish_model(job: Job, result: dict[str, Any], artifacts: dict[str, str]) -
         task=summary.task,
         backbone=summary.backbone,
         job=job,
-        version_id=job.spec.get("version_id"),
+        version=_version_of(job),
         classes=[entry.model_dump() for entry in summary.classes],
         transform=summary.transform.model_dump(),
         metrics=summary.metrics,

@@ -32,19 +32,26 @@ def new_setup_code() -> str | None:
 
 @transaction.atomic
 def set_up(code: str, *, name: str, email: str, password: str) -> TokenView:
-    """Make the first owner, who is also the administrator, with a workspace and a project; returns a token."""
+    """Make the first owner and return a token of theirs."""
+    person = make_first_owner(code, name=name, email=email, password=password)
+    return tokens.issue(person_actor(person), name="first sign-in")
+
+
+@transaction.atomic
+def make_first_owner(code: str, *, name: str, email: str, password: str) -> Person:
+    """Make the first owner, who is also the administrator, with a workspace and a project."""
     token = Token.objects.select_for_update().filter(kind="setup", sha256=hash_secret(code)).first()
     if token is None or (token.expires_at or 0) < time.time():
         raise NotFound("This setup code is unknown or used up.", hint="`trainshed up` prints a new one at its start.")
     if Person.objects.exists():
-        raise Conflict("The first owner has already been made.", hint="Sign in with `trainshed login`.")
+        raise Conflict("The first owner has already been made.", hint="Sign in instead.")
     _prove(name, email, password)
     person = Person.objects.create_person(email, name, password, is_administrator=True)
     workspace = Workspace.objects.create(name="My workspace")
     Membership.objects.create(workspace=workspace, person=person, role="owner")
     Project.objects.create(workspace=workspace, name="My project")
     token.delete()
-    return tokens.issue(person_actor(person), name="first sign-in")
+    return person
 
 
 def _prove(name: str, email: str, password: str) -> None:
@@ -64,13 +71,23 @@ def _prove(name: str, email: str, password: str) -> None:
 
 
 def sign_in(email: str, password: str, *, token_name: str) -> TokenView:
-    """A personal token for the right password. A wrong one costs the same time whether or not the person exists."""
+    """A personal token for the right password."""
+    return tokens.issue(person_actor(recognise(email, password)), name=token_name)
+
+
+def recognise(email: str, password: str) -> Person:
+    """The person with that password. A wrong one costs the same time whether or not the person exists."""
     person = Person.objects.filter(email=email.strip().lower(), is_active=True).first()
     if person is None:
         make_password(password)
     if person is None or not person.check_password(password):
         raise NotSignedIn("The e-mail address or the password is wrong.", hint="Try again.")
-    return tokens.issue(person_actor(person), name=token_name)
+    return person
+
+
+def exist() -> bool:
+    """Whether anybody has been made: until then the one-time link is the only way in."""
+    return Person.objects.exists()
 
 
 def me(actor: Actor) -> Me:

@@ -13,7 +13,7 @@ from trainshed import pictures
 from trainshed.errors import InvalidInput
 from trainshed.schemas import BlobRef, JobView, ManifestRow, Page, SplitPlan, VersionSummary, VersionView
 from trainshed.server.queue import ledger
-from trainshed.server.records.models import DatasetVersion, Image, Job
+from trainshed.server.records.models import Dataset, DatasetVersion, Image, Job
 from trainshed.server.services import blobs, datasets, jobs, pages
 from trainshed.server.services.actors import Actor, Need, Place, gate
 
@@ -57,6 +57,15 @@ def images(
     version = get(actor, version_id, within=within)
     rows = [row for row in _manifest(version.manifest_id) if split in (None, row.split)]
     return pages.numbered(sorted(rows, key=lambda row: (row.name, row.image_id)), cursor, limit)
+
+
+def newest_of(dataset: Dataset) -> DatasetVersion | None:
+    """The newest version if it holds what the dataset holds now: nothing was published since its snapshot began."""
+    newest = DatasetVersion.objects.filter(dataset=dataset).select_related("job").order_by("-number").first()
+    shown = Image.objects.filter(dataset=dataset, is_staged=False)
+    changed_at = shown.aggregate(newest=Max("import_job__ended_at"))["newest"] or 0.0
+    is_current = newest is not None and newest.job.started_at is not None and newest.job.started_at > changed_at
+    return newest if is_current else None
 
 
 # The job kind `snapshot`

@@ -14,7 +14,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from trainshed.errors import InvalidInput, MethodNotAllowed, TooLarge, TrainshedError, Unavailable
-from trainshed.server.services.actors import Actor, Place, authenticate
+from trainshed.server.services import sessions
+from trainshed.server.services.actors import Actor, Place
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -39,7 +40,7 @@ def _run(work: Callable[[], R]) -> R:
 
 
 async def actor_of(request: Request) -> Actor:
-    return await database(authenticate, request.headers.get("authorization"))
+    return await database(sessions.sender, request, request.cookies)
 
 
 def place_of(request: Request) -> Place:

@@ -1,0 +1,48 @@
+// The one script of all pages: htmx and Alpine, and the islands that a page names by `data-island`.
+import "./styles.css";
+import htmx from "htmx.org";
+import Alpine from "@alpinejs/csp";
+import { registerComponents } from "./components";
+import { proof, notify, text } from "./page";
+import { watchWorkspace } from "./live";
+
+// A strict content security policy: nothing is evaluated, no style is written into the page.
+htmx.config.allowEval = false;
+htmx.config.includeIndicatorStyles = false;
+htmx.config.historyCacheSize = 0;
+document.addEventListener("htmx:configRequest", (event) => Object.assign((event as CustomEvent).detail.headers, proof()));
+document.addEventListener("htmx:sendError", () => notify("error", text("unreachable")));
+document.addEventListener("htmx:responseError", () => notify("error", text("failed")));
+
+type Island = { mount(element: HTMLElement): void };
+const ISLANDS: Record<string, () => Promise<Island>> = {
+  spark: () => import("./islands/spark"),
+  upload: () => import("./islands/upload"),
+  request: () => import("./islands/request"),
+  gallery: () => import("./islands/gallery"),
+  training: () => import("./islands/training"),
+  predict: () => import("./islands/predict"),
+};
+
+function mountIslands(within: ParentNode): void {
+  for (const element of within.querySelectorAll<HTMLElement>("[data-island]:not([data-mounted])")) {
+    element.dataset.mounted = "";
+    ISLANDS[element.dataset.island ?? ""]?.().then((island) => island.mount(element));
+  }
+}
+
+function showMoments(within: ParentNode): void {
+  const shown = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  for (const element of within.querySelectorAll<HTMLTimeElement>("time[datetime]")) element.title = shown.format(new Date(element.dateTime));
+}
+
+registerComponents(Alpine);
+Alpine.start();
+document.addEventListener("htmx:load", (event) => {
+  const element = (event as CustomEvent).detail.elt as HTMLElement;
+  mountIslands(element.parentElement ?? element);
+  showMoments(element);
+});
+mountIslands(document);
+showMoments(document);
+watchWorkspace();

@@ -1,0 +1,108 @@
+"""What every page shares: who is looking, where, the frame around it, and errors as pages."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from trainshed.errors import MethodNotAllowed, NotFound, NotSignedIn, TrainshedError
+from trainshed.schemas import Me, ProjectView, WorkspaceView
+from trainshed.server.services import hosts, people, sessions
+from trainshed.server.services.actors import Actor, Place
+
+log = logging.getLogger(__name__)
+View = Callable[..., HttpResponseBase]
+
+
+class Frame:
+    """Who looks at a page, and in which workspace and project: what the menu around it shows."""
+
+    def __init__(self, request: HttpRequest, actor: Actor, workspace_id: str | None, project_id: str | None) -> None:
+        self.request, self.actor = request, actor
+        self.me: Me = people.me(actor)
+        self.workspace = _one(self.me.workspaces, workspace_id)
+        self.project = _one(self.workspace.projects, project_id) if self.workspace.projects else None
+        self.may_work = actor.may(self.workspace.id, "work")
+
+    @property
+    def place(self) -> Place:
+        """Where the page is. Raises `NotFound` in a workspace without a project."""
+        if self.project is None:
+            raise NotFound()
+        return Place(self.workspace.id, self.project.id)
+
+    @property
+    def gpus(self) -> dict[str, int]:
+        """How many cards there are and how many of them nobody holds."""
+        return hosts.gpus(self.actor)
+
+    def show(self, template: str, status: int = 200, **values: Any) -> HttpResponse:
+        """A page inside the frame."""
+        return render(self.request, template, {"frame": self, **values}, status=status)
+
+
+def _one(rows: list[Any], id_: str | None) -> Any:
+    """The row that the address names, or the first. Raises `NotFound`."""
+    for row in rows:
+        if id_ is None or row.id == id_:
+            return row
+    raise NotFound()
+
+
+def page(*methods: str) -> Callable[[View], View]:
+    """A view for people: it gets the frame, and what goes wrong becomes a page with the error's words."""
+
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        def opened(
+            request: HttpRequest, workspace_id: str | None = None, project_id: str | None = None, **named: str
+        ) -> HttpResponseBase:
+            frame = None
+            try:
+                if request.method not in methods and not (request.method == "HEAD" and "GET" in methods):
+                    raise MethodNotAllowed()
+                frame = Frame(request, sessions.visitor(request.COOKIES), workspace_id, project_id)
+                return view(frame, **named)
+            except NotSignedIn:
+                return to_sign_in(request)
+            except TrainshedError as error:
+                return problem(request, error, frame)
+
+        return opened
+
+    return decorate
+
+
+def to_sign_in(request: HttpRequest) -> HttpResponse:
+    """To the sign-in page, and back to where the person wanted to be."""
+    address = f"{reverse('sign-in')}?{urlencode({'next': request.get_full_path()})}"
+    if request.headers.get("HX-Request"):
+        return HttpResponse(headers={"HX-Redirect": address})
+    return HttpResponseRedirect(address)
+
+
+def problem(request: HttpRequest, error: TrainshedError, frame: Frame | None = None) -> HttpResponse:
+    """An error as a page, or as a notice where only a part of a page was asked for."""
+    titles = {403: _("You may look, but not do this"), 404: _("There is nothing here")}
+    values = {"error": error, "title": titles.get(error.status, _("That did not work")), "frame": frame}
+    if request.headers.get("HX-Request"):
+        headers = {"HX-Retarget": "#notices", "HX-Reswap": "beforeend"}
+        return HttpResponse(render(request, "components/notice.html", values).content, headers=headers)
+    return render(request, "problem.html", values, status=error.status)
+
+
+def project_address(name: str, project: ProjectView, **named: str) -> str:
+    return reverse(name, kwargs={"workspace_id": project.workspace_id, "project_id": project.id, **named})
+
+
+def workspace_address(workspace: WorkspaceView) -> str:
+    return reverse("home", kwargs={"workspace_id": workspace.id})

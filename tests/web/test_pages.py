@@ -1,0 +1,245 @@
+"""Every page x method x visitor: who sees it, who is sent to sign in, and that nobody learns what others hold.
+
+The table is compared with the addresses of the pages, so a page that is missing here fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from server import api_client
+from server.api_client import Lab
+from trainshed.schemas import ClassificationRecipe
+from web import visitors
+from web.visitors import Page, Visitor
+
+UNKNOWN = "zzzzzzzzzzzzzzzzzzzz"
+PROJECT = "/w/{workspace_id}/p/{project_id}"
+NOT_SIGNED_IN = ("anonymous", "signed out", "deactivated")
+PERSONS = ("owner", "editor", "viewer", "outsider")
+ACTORS = (*PERSONS, *NOT_SIGNED_IN)
+
+# What each visitor gets: `None` stands for the page's own success, 302 for the way to sign in.
+_SENT_AWAY = dict.fromkeys(NOT_SIGNED_IN, 302)
+RULES: dict[str, dict[str, int | None]] = {
+    "anybody": dict.fromkeys(ACTORS),
+    "person": {**_SENT_AWAY, **dict.fromkeys(PERSONS)},
+    "read": {**_SENT_AWAY, **dict.fromkeys(PERSONS), "outsider": 404},
+    "work": {**_SENT_AWAY, **dict.fromkeys(PERSONS), "viewer": 403, "outsider": 404},
+}
+
+Maker = Callable[[Lab, Any], dict[str, str]]
+
+
+def nothing(lab: Lab, person: Any) -> dict[str, str]:
+    return {}
+
+
+def dataset(lab: Lab, person: Any) -> dict[str, str]:
+    row = lab.dataset()
+    lab.version(row)
+    lab.image(row)
+    return {"dataset_id": row.id}
+
+
+def job(lab: Lab, person: Any) -> dict[str, str]:
+    version = lab.version(lab.dataset())
+    spec = {"version_id": version.id, "recipe": ClassificationRecipe().model_dump(), "name": "cats"}
+    return {"job_id": lab.job("train", "queued", spec=spec).id}
+
+
+def model(lab: Lab, person: Any) -> dict[str, str]:
+    return {"model_id": lab.model().id}
+
+
+def own_token(lab: Lab, person: Any) -> dict[str, str]:
+    from trainshed.server.records.models import Token
+
+    who = person or lab.person("owner")
+    api_client.make_token(who)
+    return {"token_id": Token.objects.filter(person=who).latest("created_at").id}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One page: its rule, its success, what it shows, and the form that is sent to it."""
+
+    method: str
+    name: str
+    rule: str
+    success: int = 200
+    things: Maker = nothing
+    form: tuple[tuple[str, str], ...] = ()
+
+
+TABLE = [
+    Row("GET", "front", "person", 302),
+    Row("GET", "set-up", "anybody"),
+    Row("POST", "set-up", "anybody", 422),
+    Row("GET", "sign-in", "anybody"),
+    Row("POST", "sign-in", "anybody", 422),
+    Row("POST", "sign-out", "anybody", 302),
+    Row("GET", "settings", "person"),
+    Row("POST", "settings", "person", form=(("name", "script"), ("days", "7"))),
+    Row("POST", "revoke-token", "person", 302, own_token),
+    Row("GET", "hosts", "person"),
+    Row("GET", "home", "read"),
+    Row("GET", "project", "read"),
+    Row("GET", "datasets", "read"),
+    Row("GET", "dataset", "read", 200, dataset),
+    Row("GET", "jobs", "read"),
+    Row("GET", "job", "read", 200, job),
+    Row("GET", "models", "read"),
+    Row("GET", "model", "read", 200, model),
+    Row("GET", "train", "work"),
+    Row("POST", "train", "work", 422),
+]
+_names = [f"{row.method} {row.name}" for row in TABLE]
+_with_ids = [row for row in TABLE if row.rule in ("read", "work")]
+
+
+def _address(name: str, ids: dict[str, str]) -> str:
+    return dict(visitors.routes())[name].format(**ids)
+
+
+def _visitor(actor: str, lab: Lab, visit: Any) -> tuple[Visitor, Any]:
+    """Somebody's browser, and the person whose it is."""
+    if actor == "anonymous":
+        return visit(), None
+    person = Lab("elsewhere").person("owner") if actor == "outsider" else _member(actor, lab)
+    visitor = visit(person)
+    if actor == "signed out":
+        _end_sessions()
+    if actor == "deactivated":
+        person.is_active = False
+        person.save()
+    return visitor, person
+
+
+def _member(actor: str, lab: Lab) -> Any:
+    return lab.person(actor if actor in ("editor", "viewer") else "owner")
+
+
+def _end_sessions() -> None:
+    from django.contrib.sessions.models import Session
+
+    Session.objects.all().delete()
+
+
+def _ask(visitor: Visitor, row: Row, address: str) -> Any:
+    return visitor.get(address) if row.method == "GET" else visitor.send(address, dict(row.form))
+
+
+def test_every_page_stands_in_this_table(django):
+    assert len(set(_names)) == len(_names)
+    assert {row.name for row in TABLE} == {name for name, _ in visitors.routes()}
+
+
+@pytest.mark.parametrize("row", TABLE, ids=_names)
+def test_each_visitor_gets_what_the_table_says(visit, row):
+    expected = RULES[row.rule]
+    assert set(expected) == set(ACTORS)
+    got = {}
+    for actor in ACTORS:
+        lab = Lab()
+        visitor, person = _visitor(actor, lab, visit)
+        ids = {"workspace_id": lab.workspace_id, "project_id": lab.project_id, **row.things(lab, person)}
+        answer = _ask(visitor, row, _address(row.name, ids))
+        got[actor] = answer.status_code
+        if expected[actor] == 302:
+            assert answer.headers["location"].startswith("/sign-in?next=")
+        if answer.status_code >= 400:
+            assert Page(answer.text).heading
+    assert got == {actor: row.success if status is None else status for actor, status in expected.items()}
+
+
+@pytest.mark.parametrize("row", _with_ids, ids=[f"{row.method} {row.name}" for row in _with_ids])
+def test_a_foreign_and_an_unknown_id_give_the_same_page(visit, row):
+    """For each id in the address: one that is nowhere, and one of another workspace."""
+    lab, foreign = Lab(), Lab("elsewhere")
+    visitor, path = visit(lab.person("owner")), dict(visitors.routes())[row.name]
+
+    def ids_of(where: Lab) -> dict[str, str]:
+        return {"workspace_id": where.workspace_id, "project_id": where.project_id, **row.things(where, None)}
+
+    mine, theirs = ids_of(lab), ids_of(foreign)
+    other_project = {**mine, "project_id": lab.add_project("other")}
+    for name in (name for name in mine if f"{{{name}}}" in path):
+        answers = [visitor.get(path.format(**{**mine, name: id_})) for id_ in (UNKNOWN, theirs[name])]
+        assert [answer.status_code for answer in answers] == [404, 404], name
+        unknown, known = map(visitors.without_proofs, answers)
+        assert unknown == known, name
+        assert UNKNOWN not in unknown
+    if row.things is not nothing:
+        assert visitor.get(path.format(**other_project)).status_code == 404
+
+
+def test_a_page_that_does_not_exist_says_so_as_a_page(owner, visit):
+    for visitor in (owner, visit()):
+        page = visitor.page("/nowhere/at/all", 404)
+        assert page.heading and page.all("a", href="/")
+
+
+def test_a_wrong_method_is_refused(owner, lab):
+    taken = {(row.method, row.name) for row in TABLE}
+    thing = {"workspace_id": lab.workspace_id, "project_id": lab.project_id}
+    ids = {**thing, **dataset(lab, None), **job(lab, None), **model(lab, None), "token_id": UNKNOWN}
+    for name, path in visitors.routes():
+        for method in {"GET", "POST"} - {method for method, of in taken if of == name}:
+            row = Row(method, name, "")
+            assert _ask(owner, row, path.format(**ids)).status_code == 405, (method, name)
+
+
+def test_a_part_of_a_page_that_fails_becomes_a_notice(owner, lab):
+    """A script of ours asks for a part of a page: the page stays, and the words appear in its corner."""
+    address = _address("job", {"workspace_id": lab.workspace_id, "project_id": lab.project_id, "job_id": UNKNOWN})
+    answer = owner.get(address, headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.headers["hx-retarget"]) == (200, "#notices")
+    assert Page(answer.text).all("div", role="alert") and "<html" not in answer.text
+
+
+def test_a_part_of_a_page_without_a_session_leads_to_sign_in(visit, lab):
+    answer = visit().get("/hosts", headers={"HX-Request": "true"})
+    assert answer.headers["hx-redirect"] == "/sign-in?next=%2Fhosts" and not answer.content
+
+
+def test_a_viewer_is_shown_no_way_to_change_anything(owner, viewer, lab):
+    lab.dataset("cats")
+    assert owner.page(f"/w/{lab.workspace_id}/p/{lab.project_id}/datasets").all("input", type="file")
+    for name in ("home", "project", "datasets"):
+        page = viewer.page(_address(name, {"workspace_id": lab.workspace_id, "project_id": lab.project_id}))
+        assert not page.all("section", data_island="upload"), name
+
+
+def test_an_empty_list_says_what_will_be_there(owner, lab):
+    for name in ("datasets", "jobs", "models"):
+        page = owner.page(_address(name, {"workspace_id": lab.workspace_id, "project_id": lab.project_id}))
+        assert page.heading and len(page.all("h1")) == 1
+
+
+@pytest.mark.parametrize("name", ["datasets", "jobs", "models"])
+def test_a_long_list_leads_on_to_its_end(owner, lab, name):
+    make = {"datasets": lab.dataset, "jobs": lambda title: lab.job(title=title), "models": lab.model}[name]
+    words = [f"thing number {number:02d}" for number in range(53)]
+    for one in words:
+        make(one)
+    address = _address(name, {"workspace_id": lab.workspace_id, "project_id": lab.project_id})
+    first = owner.page(address)
+    (more,) = [link for link in first.all("a") if "cursor=" in link.attributes.get("href", "")]
+    second = owner.page(address + more.attributes["href"])
+    seen = [word for page in (first, second) for word in words if word in page.text]
+    assert sorted(seen) == words
+    assert not [link for link in second.all("a") if "cursor=" in link.attributes.get("href", "")]
+
+
+@pytest.mark.parametrize("query", ["?cursor=rubbish", "?cursor=%00", "?state=nonsense", "?class=zzz", "?kind='"])
+@pytest.mark.parametrize("name", ["datasets", "jobs", "models", "dataset"])
+def test_a_wrong_question_is_answered_by_a_page(owner, lab, name, query):
+    ids = {"workspace_id": lab.workspace_id, "project_id": lab.project_id, **dataset(lab, None)}
+    answer = owner.get(_address(name, ids) + query)
+    assert answer.status_code in (200, 404, 422), answer.status_code
+    assert Page(answer.text).heading
