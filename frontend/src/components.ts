@@ -29,7 +29,13 @@ export function registerComponents(Alpine: typeof AlpineType): void {
     isCopied: false,
     async copy(): Promise<void> {
       const words = (this as unknown as { $root: HTMLElement }).$root.querySelector("code, input")!;
-      await navigator.clipboard.writeText(words instanceof HTMLInputElement ? words.value : (words.textContent ?? ""));
+      // Without HTTPS a browser gives no clipboard, but still copies what is selected.
+      if (navigator.clipboard) await navigator.clipboard.writeText(words instanceof HTMLInputElement ? words.value : (words.textContent ?? ""));
+      else {
+        if (words instanceof HTMLInputElement) words.select();
+        else getSelection()?.selectAllChildren(words);
+        document.execCommand("copy");
+      }
       this.isCopied = true;
       notify("success", text("copied"));
       setTimeout(() => (this.isCopied = false), 2000);

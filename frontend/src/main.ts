@@ -14,6 +14,9 @@ document.addEventListener("htmx:configRequest", (event) => Object.assign((event 
 document.addEventListener("htmx:sendError", () => notify("error", text("unreachable")));
 document.addEventListener("htmx:responseError", () => notify("error", text("failed")));
 
+// A file that misses its place would make the browser leave the page for it.
+for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
+
 type Island = { mount(element: HTMLElement): void };
 const ISLANDS: Record<string, () => Promise<Island>> = {
   spark: () => import("./islands/spark"),
@@ -23,6 +26,11 @@ const ISLANDS: Record<string, () => Promise<Island>> = {
   training: () => import("./islands/training"),
   predict: () => import("./islands/predict"),
 };
+
+// After an upgrade an open page names files that are gone: it is drawn anew, once.
+window.addEventListener("vite:preloadError", () => {
+  if (performance.now() > 5000) location.reload();
+});
 
 function mountIslands(within: ParentNode): void {
   for (const element of within.querySelectorAll<HTMLElement>("[data-island]:not([data-mounted])")) {

@@ -43,6 +43,7 @@ export function unreachable(): Problem {
 }
 
 export function problemFrom(status: number, body: string): Problem {
+  if (status === 401) return new Problem(status, "not_signed_in", text("signed out"), text("sign in again"));
   try {
     const told = JSON.parse(body);
     return new Problem(status, told.code ?? "", told.detail ?? told.title, told.hint ?? "");

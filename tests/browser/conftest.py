@@ -146,7 +146,7 @@ def things(running: FreshService, tmp_path_factory: pytest.TempPathFactory) -> T
 def make_things(client: Client, folder: Path) -> Things:
     arrived = client.datasets.import_folder(folder)
     client.jobs.wait(arrived.job, 60, must_succeed=True)
-    job = client.jobs.wait(client.train(arrived.dataset, recipe(30)), 100, must_succeed=True)
+    job = client.jobs.wait(client.train(arrived.dataset, recipe(8)), 100, must_succeed=True)
     assert job.result is not None
     return Things(client, client.datasets.get(arrived.dataset), job, job.result["model_id"])
 

@@ -96,6 +96,16 @@ def test_every_page_fits_and_is_open_to_everybody(
     assert faults == {}
 
 
+def test_a_page_that_is_not_open_to_everybody_is_found_out(open_window: OpenWindow, running: FreshService) -> None:
+    page = open_window(viewport=PHONE).go("/sign-in")
+    page.evaluate(
+        """() => { const wide = document.createElement("h4"); wide.style.width = "1000px";
+          document.querySelector("main").append(wide, document.createElement("input")); }"""
+    )
+    assert chromium.spills(page)
+    assert any("label" in words for words in chromium.findings(page))
+
+
 def test_the_pages_before_sign_in_are_open_to_everybody(open_window: OpenWindow, running: FreshService) -> None:
     for look in LOOKS.values():
         window = open_window(**look)

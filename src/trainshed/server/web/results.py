@@ -10,13 +10,20 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 
 MOST_CLASSES_IN_MATRIX = 40
 MOST_CLASSES_WITHOUT_FILTER = 20
 _SHADES = 5
 _LONGEST_LEVEL_HEAD = 3
 _Metrics = dict[str, Any]
+_COLUMNS = {
+    "name": _("Class"),
+    "support": _("Pictures"),
+    "precision": _("Precision"),
+    "recall": _("Recall"),
+    "f1": _("F1"),
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ def by_class(metrics: _Metrics, order: str, wanted: str) -> list[dict[str, Any]]
     """The rows of the class table whose name holds `wanted`; what is unknown comes last in any order."""
     rows = [row for row in metrics.get("per_class") or [] if wanted.casefold() in row["name"].casefold()]
     column = order.removeprefix("-")
-    if column not in _columns():
+    if column not in _COLUMNS:
         return rows
     known = [row for row in rows if row[column] is not None]
     known.sort(key=lambda row: _sortable(row[column]), reverse=order.startswith("-"))
@@ -86,7 +93,7 @@ def _sortable(value: Any) -> Any:
     return value.casefold() if isinstance(value, str) else value
 
 
-def heads(order: str) -> list[dict[str, str]]:
+def heads(order: str) -> list[dict[str, Any]]:
     """The heads of the class table: what each says, how it is sorted now, and the order that a press asks for."""
     sorted_by = {order.removeprefix("-"): "descending" if order.startswith("-") else "ascending"}
     return [
@@ -96,18 +103,8 @@ def heads(order: str) -> list[dict[str, str]]:
             "sorted": sorted_by.get(name, ""),
             "next": f"-{name}" if order == name else name,
         }
-        for name, label in _columns().items()
+        for name, label in _COLUMNS.items()
     ]
-
-
-def _columns() -> dict[str, str]:
-    return {
-        "name": _("Class"),
-        "support": _("Pictures"),
-        "precision": _("Precision"),
-        "recall": _("Recall"),
-        "f1": _("F1"),
-    }
 
 
 def interval(share: float | None, number: int | None) -> tuple[float, float] | None:
