@@ -94,13 +94,14 @@ def findings(page: Page) -> list[str]:
 
 
 def spills(page: Page) -> list[str]:
-    """Elements that make the page scroll sideways; empty if it does not."""
+    """That the page scrolls sideways, and the elements that make it; empty if it does not."""
     return list(
         page.evaluate(
-            """() => document.documentElement.scrollWidth <= innerWidth ? [] :
-              [...document.querySelectorAll("body *")]
-              .filter((one) => one.getBoundingClientRect().right > innerWidth + 1)
-              .slice(0, 5).map((one) => one.outerHTML.slice(0, 150))"""
+            """() => { const width = document.documentElement.scrollWidth;
+              if (width <= innerWidth) return [];
+              const wide = [...document.querySelectorAll("body *")]
+                .filter((one) => one.getBoundingClientRect().left + one.scrollWidth > innerWidth + 1);
+              return [`${width} px wide`, ...wide.slice(-5).map((one) => one.outerHTML.slice(0, 150))]; }"""
         )
     )
 

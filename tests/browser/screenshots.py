@@ -63,7 +63,7 @@ def take(running: Service, window: Window, folder: Path) -> None:
     recipe = ClassificationRecipe(backbone="scratch-cnn", image_size=32, epochs=60, patience=1000)
     job = client.train(arrived.dataset, recipe, name="Digit reader")
     window.go(f"{place}/jobs/{job.id}")
-    window.page.wait_for_function("Number(document.querySelector('[data-chart=loss]').dataset.points) > 30")
+    window.page.wait_for_function("() => Number(document.querySelector('[data-chart=loss]').dataset.points) > 30")
     shoot(window, "training")
     model_id = (client.jobs.wait(job, 300, must_succeed=True).result or {})["model_id"]
     window.go(f"{place}/models/{model_id}")

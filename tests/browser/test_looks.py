@@ -99,7 +99,7 @@ def test_every_page_fits_and_is_open_to_everybody(
 def test_a_page_that_is_not_open_to_everybody_is_found_out(open_window: OpenWindow, running: FreshService) -> None:
     page = open_window(viewport=PHONE).go("/sign-in")
     page.evaluate(
-        """() => { const wide = document.createElement("h4"); wide.style.width = "1000px";
+        """() => { const wide = document.createElement("h4"); wide.textContent = "x".repeat(500);
           document.querySelector("main").append(wide, document.createElement("input")); }"""
     )
     assert chromium.spills(page)
