@@ -41,7 +41,7 @@ check: $(READY) ## Style, types, and the walls between the rooms.
 	@$(BIN)/lint-imports --no-logo
 
 # The anchors that figures are compared with live in an environment of their own.
-.venv-bench/.ready: requirements/bench.txt $(READY)
+.venv-bench/.ready: requirements/bench.txt $(READY) $(ASSETS)
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
 	@$(BIN)/uv pip install -q --compile-bytecode --python .venv-bench/bin/python -r requirements/bench.txt
 	@$(BIN)/uv pip install -q --compile-bytecode --python .venv-bench/bin/python --no-deps -e .

@@ -152,7 +152,10 @@ def fine_tune(run: Run) -> tuple[Candidate, Candidate]:
         train_epoch(run, progress)
         validate(run)
     if run.epoch < run.recipe.epochs:
-        log(run.story, f"Stopped early: no better validation accuracy in {run.recipe.patience} epochs.")
+        log(
+            run.story,
+            f"Stopped early: neither accuracy nor loss on validation got better in {run.recipe.patience} epochs.",
+        )
     assert run.last is not None
     return run.best or run.last, run.last
 
@@ -203,7 +206,8 @@ def validate(run: Run) -> None:
     run.last = Candidate(_copied(network), scores, run.epoch)
     if scores:
         best = run.best.scores if run.best else None
-        run.epochs_without_gain = 0 if not best or scores.accuracy > best.accuracy else run.epochs_without_gain + 1
+        has_gained = not best or scores.accuracy > best.accuracy or _learns_still(run, scores)
+        run.epochs_without_gain = 0 if has_gained else run.epochs_without_gain + 1
         if not best or scores.rank > best.rank:
             run.best = run.last
         values = {"validation_loss": scores.log_loss, "validation_accuracy": scores.accuracy}
@@ -211,6 +215,12 @@ def validate(run: Run) -> None:
         _tell(run, values)
         run.story.say("sample", {"epoch": run.epoch, "pictures": _samples(run.validation, logits_NK)})
     run.meter.started += time.perf_counter() - started  # images per second are those of training
+
+
+def _learns_still(run: Run, scores: Scores) -> bool:
+    """While the rate climbs, and where few pictures are looked at, only the loss tells: by a hundredth at least."""
+    least_loss = min((each["validation_loss"] for each in run.history), default=math.inf)
+    return scores.accuracy < 1 and scores.log_loss < 0.99 * least_loss
 
 
 def tell_metrics(run: Run, rate: float) -> None:
