@@ -56,9 +56,7 @@ class ClassificationRecipe(Frozen):
     label_smoothing: float = Field(0.05, ge=0, lt=1, description="Softens the targets by this much.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the last layer.")
     ema_decay: float = Field(0.998, ge=0, lt=1, description="Averages the weights over time; 0 switches it off.")
-    patience: int = Field(
-        6, ge=1, description="Stop after this many epochs in which neither accuracy nor loss on validation got better."
-    )
+    patience: int = Field(6, ge=1, description="Stop after this many epochs without a better validation accuracy.")
     frozen_first: bool = Field(
         True, description="First train only the last layer on frozen features (seconds); keep the better result."
     )

@@ -33,6 +33,8 @@ RATE_FROM_SCRATCH, RATE_FINE_TUNING = 3e-3, 2e-4
 _LAYER_DECAY = 0.8
 # With fewer training pictures than this, layers that would learn at less than the given rate are left alone.
 _SMALL_SET, _SMALL_SET_LOWEST_RATE = 2000, 0.25
+# A training from scratch is not stopped before.
+_SETTLING_STEPS = 100
 _METRIC_POINTS = 200
 _SAMPLE_PICTURES = 8
 
@@ -152,10 +154,7 @@ def fine_tune(run: Run) -> tuple[Candidate, Candidate]:
         train_epoch(run, progress)
         validate(run)
     if run.epoch < run.recipe.epochs:
-        log(
-            run.story,
-            f"Stopped early: neither accuracy nor loss on validation got better in {run.recipe.patience} epochs.",
-        )
+        log(run.story, f"Stopped early: no better validation accuracy in {run.recipe.patience} epochs.")
     assert run.last is not None
     return run.best or run.last, run.last
 
@@ -206,7 +205,7 @@ def validate(run: Run) -> None:
     run.last = Candidate(_copied(network), scores, run.epoch)
     if scores:
         best = run.best.scores if run.best else None
-        has_gained = not best or scores.accuracy > best.accuracy or _learns_still(run, scores)
+        has_gained = not best or scores.accuracy > best.accuracy or _is_settling(run, scores)
         run.epochs_without_gain = 0 if has_gained else run.epochs_without_gain + 1
         if not best or scores.rank > best.rank:
             run.best = run.last
@@ -217,10 +216,9 @@ def validate(run: Run) -> None:
     run.meter.started += time.perf_counter() - started  # images per second are those of training
 
 
-def _learns_still(run: Run, scores: Scores) -> bool:
-    """While the rate climbs, and where few pictures are looked at, only the loss tells: by a hundredth at least."""
-    least_loss = min((each["validation_loss"] for each in run.history), default=math.inf)
-    return scores.accuracy < 1 and scores.log_loss < 0.99 * least_loss
+def _is_settling(run: Run, scores: Scores) -> bool:
+    """From scratch, batch normalisation's averages need some steps before the accuracy says anything."""
+    return not run.is_pretrained and run.step < _SETTLING_STEPS and scores.accuracy < 1
 
 
 def tell_metrics(run: Run, rate: float) -> None:
