@@ -68,6 +68,20 @@ def test_a_burst_is_at_most_four_a_second_and_its_last_hint_comes(sent):
     assert times[0] - began < QUIET and times[-1] >= last - 0.02
 
 
+def test_a_late_hint_that_another_has_overtaken_is_not_sent_again(sent):
+    """The thread that sends late was kept from running: a hint that comes meanwhile leaves at once, for both."""
+    waker = _waker(sent)
+    waker.wake("job")
+    waker._start = lambda: None  # it does not run
+    waker.wake("job")
+    time.sleep(QUIET)
+    waker.wake("job")
+    del waker._start
+    waker._start()
+    time.sleep(0.1)
+    assert len(sent.all) == 2
+
+
 def test_a_hint_after_a_quiet_time_leaves_at_once_again(sent):
     waker = _waker(sent)
     waker.wake("job")

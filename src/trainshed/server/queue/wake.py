@@ -45,6 +45,8 @@ class Waker:
                 self._start()
                 self._condition.notify()
                 return
+            # The thread that sends late is itself late: this one stands for what it was about to send.
+            self._due.pop(hint, None)
             self._remember(hint, now)
         self._send(hint)
 
