@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from trainshed.errors import MethodNotAllowed, NotFound, NotSignedIn, TrainshedError
-from trainshed.schemas import Me, ProjectView, WorkspaceView
+from trainshed.schemas import Me, WorkspaceView
 from trainshed.server.services import hosts, people, sessions
 from trainshed.server.services.actors import Actor, Place
 
@@ -98,10 +98,6 @@ def problem(request: HttpRequest, error: TrainshedError, frame: Frame | None = N
         headers = {"HX-Retarget": "#notices", "HX-Reswap": "beforeend"}
         return HttpResponse(render(request, "components/notice.html", values).content, headers=headers)
     return render(request, "problem.html", values, status=error.status)
-
-
-def project_address(name: str, project: ProjectView, **named: str) -> str:
-    return reverse(name, kwargs={"workspace_id": project.workspace_id, "project_id": project.id, **named})
 
 
 def workspace_address(workspace: WorkspaceView) -> str:
