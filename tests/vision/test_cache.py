@@ -5,6 +5,7 @@ import resource
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -90,22 +91,26 @@ def test_pictures_of_an_evicted_file_stay_readable_where_it_is_open(shelf, tmp_p
     assert (opening.take(np.arange(10)) == expected).all()
 
 
-@pytest.fixture
+@contextmanager
 def files_of_at_most_4_kib() -> Iterator[None]:
-    """A real limit of the kernel: reserving more fails as on a full disk, with an error of the same kind."""
+    """A real limit of the kernel: reserving more fails as on a full disk, with an error of the same kind.
+
+    It holds for the whole process, pytest's own output included where that goes to a file: it must end inside the test.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
 
 
-def test_a_full_disk_means_decoding_when_needed_and_leaves_nothing_behind(
-    shelf, tmp_path, story, files_of_at_most_4_kib
-):
+def test_a_full_disk_means_decoding_when_needed_and_leaves_nothing_behind(shelf, tmp_path, story):
     rows, _ = digits(shelf, 10)
-    opening = opened(rows, SMALL, shelf, tmp_path, story)
+    with files_of_at_most_4_kib():
+        opening = opened(rows, SMALL, shelf, tmp_path, story)
     assert not opening.is_instant
     assert opening.take(np.array([9])).shape == (1, 16, 16, 3)
     warning = said(story, "log")[0]
