@@ -61,16 +61,6 @@ class Service:
     client: Client
     password: str
 
-    def stop(self) -> int:
-        """Ask it to stop, wait until it has, and return its exit code."""
-        self.client.close()
-        self.process.terminate()
-        try:
-            return self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -98,8 +88,7 @@ def _leave(number: int, _: object) -> None:
 def run(home: Path, once: bool) -> int:
     pictures = write_pictures(home.parent / "digits")
     began = time.monotonic()
-    service = start(home)
-    try:
+    with running(home) as service:
         job = train(service.client, pictures)
         right = ask(service.client, job, pictures)
         last_line = json.dumps(
@@ -112,13 +101,11 @@ def run(home: Path, once: bool) -> int:
             }
         )
         if once:
-            refuse_unclean(service.stop())
+            refuse_unclean(end(service.process))
             print(last_line)
             return 0
         print(look_around(service, pictures))
         return stay(service, last_line)
-    finally:
-        service.stop()
 
 
 def stay(service: Service, last_line: str) -> int:
@@ -127,7 +114,7 @@ def stay(service: Service, last_line: str) -> int:
         print(last_line)
         code = service.process.wait()
     except SystemExit:
-        refuse_unclean(service.stop())
+        refuse_unclean(end(service.process))
         return 0
     raise TrainshedError(f"The service ended by itself with exit code {code}.", hint="Its logs are in .demo/home/logs.")
 
@@ -186,8 +173,9 @@ def free_port() -> int:
     raise StartRefused("No port of this machine is free.")
 
 
-def start(home: Path) -> Service:
-    """`trainshed up` as a process of its own with its defaults, and its first owner."""
+@contextlib.contextmanager
+def running(home: Path) -> Iterator[Service]:
+    """`trainshed up` as a process of its own with its defaults, and its first owner; it ends with the `with`."""
     settings = {"TRAINSHED_HOME": str(home), "TRAINSHED_PORT": str(free_port())}
     others = {name: value for name, value in os.environ.items() if not name.startswith("TRAINSHED_")}
     process = subprocess.Popen(
@@ -200,14 +188,23 @@ def start(home: Path) -> Service:
     )
     try:
         told = _first_words(process)
-        client, password = Client(told["url"], "none yet"), secrets.token_urlsafe(9)
-        client.setup(told["setup_code"], "Demo Owner", EMAIL, password)
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    print(f"The service answers at {told['url']}.")
-    return Service(process, client, password)
+        with Client(told["url"], "none yet") as client:
+            password = secrets.token_urlsafe(9)
+            client.setup(told["setup_code"], "Demo Owner", EMAIL, password)
+            print(f"The service answers at {told['url']}.")
+            yield Service(process, client, password)
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[str]) -> int:
+    """Ask it to stop, wait until it has, and return its exit code."""
+    process.terminate()
+    try:
+        return process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def _first_words(process: subprocess.Popen[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Builds the pages' scripts and styles: `python frontend/build.py`, or `check` to look at the types alone.
+"""Builds the pages' scripts and styles: `python frontend/build.py`, or `check` to look at types and run the unit tests.
 
 Node comes from the machine where it is new enough, else from a wheel that pip installs.
 """
@@ -56,6 +56,7 @@ def main() -> int:
         installed.touch()
     if "check" in sys.argv[1:]:
         run(found, [found.node, "node_modules/typescript/bin/tsc", "--noEmit"])
+        run(found, [found.node, "node_modules/vitest/vitest.mjs", "run"])
     else:
         run(found, [found.node, "node_modules/vite/bin/vite.js", "build", "--logLevel=error"])
     return 0
@@ -63,7 +64,8 @@ def main() -> int:
 
 def run(found: Tools, command: list[str]) -> None:
     path = f"{Path(found.node).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(command, cwd=HERE, env={**os.environ, "PATH": path}, check=False)
+    environment = {**os.environ, "PATH": path, "PYTHON": sys.executable, "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=HERE, env=environment, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with exit code {done.returncode}.")
 

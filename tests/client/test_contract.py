@@ -244,6 +244,7 @@ def test_a_trained_model_answers_and_can_be_taken_away(
     client: Client, trained: JobView, folder: Path, tmp_path: Path
 ) -> None:
     model = client.models.find("squares model")
+    client.models.load(model)
     prediction = client.models.predict(model, folder / "light" / "3.png")
 
     assert model.id == (trained.result or {})["model_id"]

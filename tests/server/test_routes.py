@@ -213,6 +213,7 @@ TABLE = [
     Row("GET", f"{MODEL}/archive", "read", 200, model),
     # No model server runs in these tests: whoever may ask is told so.
     Row("POST", f"{MODEL}/predict", "read", 503, model, _bytes(b"a picture")),
+    Row("POST", f"{MODEL}/load", "read", 503, model),
     Row("GET", "/hosts", "person"),
     Row("POST", "/hosts/readings", "host", 204, body=_json({"hostname": "h", "cpu_count": 2})),
     Row("POST", "/attempt/renewals", "attempt"),

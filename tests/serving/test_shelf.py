@@ -106,6 +106,30 @@ def test_a_model_is_loaded_once_for_many_first_requests(loading: Loading, shelf_
     assert loading.fetched == loading.loaded == {"a": 1, "b": 1}
 
 
+def test_a_model_that_was_brought_is_there_for_its_first_request(loading: Loading, shelf_story: Story) -> None:
+    async def story(shelf: Shelf) -> None:
+        shelf.bring("a")
+        shelf.bring("a")
+        async with asyncio.timeout(10):
+            while _ids(shelf) != ["a"]:
+                await asyncio.sleep(0.01)
+        await _touch(shelf, "a")
+
+    shelf_story(story)
+    assert loading.loaded == {"a": 1}
+
+
+def test_what_keeps_a_brought_model_away_is_told_to_the_first_request(loading: Loading, shelf_story: Story) -> None:
+    loading.unknown = {"a"}
+
+    async def story(shelf: Shelf) -> None:
+        shelf.bring("a")
+        with pytest.raises(NotFound):
+            await _touch(shelf, "a")
+
+    shelf_story(story)
+
+
 def test_the_longest_unused_model_is_evicted_first(loading: Loading, shelf_story: Story) -> None:
     async def story(shelf: Shelf) -> None:
         await _touch(shelf, "a", "b", "a", "c")

@@ -182,6 +182,22 @@ def test_a_page_that_does_not_exist_says_so_as_a_page(owner, visit):
     for visitor in (owner, visit()):
         page = visitor.page("/nowhere/at/all", 404)
         assert page.heading and page.all("a", href="/")
+        assert bool(page.all("nav", aria_label="Main")) == (visitor is owner), "the menu leads on, but no stranger"
+
+
+@pytest.mark.parametrize(
+    ("name", "next_name"), [("cats", "cats 2"), ("cats 2", "cats 3"), ("cats 9", "cats 10"), ("", ""), ("7", "7 2")]
+)
+def test_a_training_that_is_cloned_comes_with_its_settings_and_a_name_of_its_own(owner, lab, name, next_name):
+    recipe = ClassificationRecipe(epochs=17).model_dump()
+    version = lab.version(lab.dataset())
+    copied = lab.job("train", "succeeded", spec={"version_id": version.id, "recipe": recipe, "name": name})
+    page = owner.page(f"/w/{lab.workspace_id}/p/{lab.project_id}/train?clone={copied.id}")
+    (given,) = page.all("input", name="name")
+    (epochs,) = page.all("input", name="epochs")
+    assert (given.attributes["value"], epochs.attributes["value"]) == (next_name, "17")
+    (chosen,) = [option for option in page.all("option", value=version.dataset_id) if "selected" in option.attributes]
+    assert chosen.text
 
 
 def test_a_wrong_method_is_refused(owner, lab):

@@ -181,9 +181,19 @@ TABLE: dict[str, Verb | Inside] = {
     "uploads.check_size": Inside("Asked before and during an upload."),
     "uploads.keep": Verb(f"POST {P}/uploads", "datasets.upload", "dataset import", "components/new_dataset.html"),
 }
-# Not a verb of the services: web authorises, and the model server answers.
-PREDICT = Verb(f"POST {P}/models/{{model_id}}/predict", "models.predict", "predict", "components/drop.html")
-OFFERED = {**{name: verb for name, verb in TABLE.items() if isinstance(verb, Verb)}, "models.predict": PREDICT}
+# Not verbs of the services: web authorises, and the model server answers.
+PASSED_ON = {
+    "models.predict": Verb(
+        f"POST {P}/models/{{model_id}}/predict", "models.predict", "predict", "components/drop.html"
+    ),
+    "models.load": Verb(
+        f"POST {P}/models/{{model_id}}/load",
+        "models.load",
+        Gap("A command waits for its answer; what it waits for first is the same loading."),
+        "components/drop.html",
+    ),
+}
+OFFERED = {**{name: verb for name, verb in TABLE.items() if isinstance(verb, Verb)}, **PASSED_ON}
 each_offered = pytest.mark.parametrize("verb", OFFERED.values(), ids=OFFERED)
 
 

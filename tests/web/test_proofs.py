@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from server.api_client import Lab, ok, problem
-from web.visitors import Visitor
+from web.visitors import Page, Visitor
 
 PICTURE: dict[str, Any] = {"content": b"a picture"}
 # Each door's route, what is sent there, and what it answers when all is well; no model server runs in these tests.
@@ -86,6 +86,7 @@ def test_reading_needs_no_proof(owner, lab):
 def test_a_form_that_is_not_from_our_page_is_refused(owner: Visitor, path, forged):
     answer = owner.http.post(path, data={"name": "stolen", "days": "7", **forged})
     assert answer.status_code == 403
+    assert Page(answer.text).heading == "That form is not taken"
     assert owner.get("/hosts").status_code == 200, "the session goes on"
 
 

@@ -15,8 +15,8 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 @pytest.mark.parametrize(
     ("num_bytes", "told"),
     [
-        (0, "0 B"), (1, "1 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (2**20, "1.0 MiB"),
-        (5 * 2**30, "5.0 GiB"), (2**40, "1.0 TiB"), (3 * 2**50, "3072.0 TiB"),
+        (0, "0 B"), (1, "1 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (2**20 - 1, "1.0 MiB"),
+        (2**20, "1.0 MiB"), (5 * 2**30, "5.0 GiB"), (2**40, "1.0 TiB"), (3 * 2**50, "3072.0 TiB"),
     ],
 )  # fmt: skip
 def test_a_size_is_told_in_its_unit(num_bytes, told):
@@ -44,8 +44,8 @@ def test_what_never_was_is_said_so():
 @pytest.mark.parametrize(
     ("seconds", "told"),
     [
-        (0, "0.0 s"), (9.94, "9.9 s"), (10, "10 s"), (59.4, "59 s"), (60, "1 min 0 s"), (75.2, "1 min 15 s"),
-        (3599.9, "1 h 0 min"), (3660, "1 h 1 min"), (90000, "25 h 0 min"),
+        (0, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (60, "1 min 0 s"),
+        (75.2, "1 min 15 s"), (3599.9, "1 h 0 min"), (3660, "1 h 1 min"), (90000, "25 h 0 min"),
     ],
 )  # fmt: skip
 def test_a_duration_is_told_in_words(seconds, told):

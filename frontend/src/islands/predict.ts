@@ -28,6 +28,8 @@ export function mount(island: HTMLElement): void {
   listenToDrops(island, take);
   listenToPaste(island, take);
   offerCamera(island);
+  // While a person looks for a picture the model comes into memory. If that fails, the picture's answer says why.
+  void fetch(`${island.dataset.address}/load`, { method: "POST", headers: proof() }).catch(() => undefined);
 }
 
 // One picture's place in the list: it is drawn at once, and filled in when the answer is there.
@@ -75,7 +77,7 @@ async function answer(island: HTMLElement, card: HTMLElement, file: File): Promi
   const began = performance.now();
   const loading = setTimeout(() => (status.textContent = text("loading model")), LOADING_AFTER_SECONDS * 1000);
   try {
-    const said = await ask(island.dataset.address ?? "", file, (words) => {
+    const said = await ask(`${island.dataset.address}/predict`, file, (words) => {
       clearTimeout(loading);
       status.textContent = words;
     });

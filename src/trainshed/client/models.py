@@ -83,6 +83,10 @@ class Models:
         )
         return parse(Prediction, answer)
 
+    def load(self, model: ModelView | str) -> None:
+        """Have the model loaded; returns at once. Its first answer is then as fast as the next ones."""
+        self._transport.request("POST", f"{self._path(self._placed(model))}/load")
+
     def download(
         self,
         model: ModelView | str,

@@ -2,6 +2,7 @@
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
+from django.utils.translation import gettext as _
 
 from trainshed.errors import Forbidden, NotFound, TrainshedError
 from trainshed.server.api.errors import respond
@@ -20,13 +21,14 @@ def not_found(request: HttpRequest, exception: object) -> HttpResponse:
 def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form without the proof that it is ours; Django's own page would need a style that our policy blocks."""
     words = "This form did not come from a page of this server, or the page was too old."
-    return _in_its_own_shape(request, Forbidden(words, hint="Go back, reload the page and try again."))
+    error = Forbidden(words, hint="Go back, reload the page and try again.")
+    return _in_its_own_shape(request, error, title=_("That form is not taken"))
 
 
 def broken(request: HttpRequest) -> HttpResponse:
     return _in_its_own_shape(request, TrainshedError(hint="The server's log names the cause."))
 
 
-def _in_its_own_shape(request: HttpRequest, error: TrainshedError) -> HttpResponse:
+def _in_its_own_shape(request: HttpRequest, error: TrainshedError, title: str = "") -> HttpResponse:
     """A program gets a problem document, a person a page."""
-    return respond(error) if request.path.startswith("/api/") else problem(request, error)
+    return respond(error) if request.path.startswith("/api/") else problem(request, error, title=title)

@@ -66,6 +66,11 @@ class ModelServer:
         prediction = Prediction(model_id=model_id, predictions=scores, milliseconds=milliseconds)
         return Response(prediction.model_dump_json(), media_type="application/json")
 
+    async def load(self, request: Request) -> Response:
+        """`POST /models/{model_id}/load`: 202; who asks the model next waits only for what is left of its loading."""
+        self._shelf.bring(request.path_params["model_id"])
+        return Response(status_code=202)
+
     async def models(self, request: Request) -> Response:
         """`GET /models`: the loaded models, last used first."""
         return JSONResponse({"items": [asdict(entry) for entry in self._shelf.entries()]})
@@ -144,6 +149,7 @@ def build_app(server: ModelServer) -> Starlette:
         lifespan=server.lifespan,
         routes=[
             Route("/models/{model_id}/predict", server.predict, methods=["POST"]),
+            Route("/models/{model_id}/load", server.load, methods=["POST"]),
             Route("/models", server.models, methods=["GET"]),
             Route("/models/{model_id}", server.evict, methods=["DELETE"]),
             Route("/health", server.health, methods=["GET"]),

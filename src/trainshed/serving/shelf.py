@@ -80,6 +80,11 @@ class Shelf:
             place.last_used = time.monotonic()
             self._someone_left.set()
 
+    def bring(self, model_id: str) -> None:
+        """Begin to load the model if it is not here; what keeps it from loading, `use` raises."""
+        if model_id not in self._places:
+            self._begin(model_id)
+
     def evict(self, model_id: str) -> bool:
         """Take the model off the shelf; who uses it now finishes first. False if it was not there."""
         return self._places.pop(model_id, None) is not None

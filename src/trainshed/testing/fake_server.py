@@ -454,6 +454,11 @@ class FakeServer:
             archive.writestr("card.md", f"# {model_id}\n")
         return Answer(200, iter([buffer.getvalue()]), "application/zip")
 
+    @_route("POST", "{own}/models/{model_id}/load")
+    def load_model(self, asked: Asked, project_id: str, model_id: str) -> Answer:
+        self._model(project_id, model_id)
+        return Answer(202)
+
     @_route("POST", "{own}/models/{model_id}/predict")
     def predict(self, asked: Asked, project_id: str, model_id: str) -> Answer:
         model = self._model(project_id, model_id)

@@ -555,10 +555,10 @@ def test_i5_no_fenced_statement_answers_an_attempt_that_does_not_hold_the_job(wo
     old, new = _supersede(world)
     end = {"to": "failed", "reason": None, "deaths": 0, "delay": 0.0, "final": True}
     for state in ("assigned", "running", "queued"):
-        assert _ledger()._run(sql.END, **old.keys, **end, **{"from": state}) == []
-    assert _ledger()._run(sql.END, **new.keys, **end, **{"from": "assigned"}) == []
-    assert _ledger()._run(sql.HOLD, **old.keys) == []
-    assert _ledger()._run(sql.PUBLISH, result="{}", **old.keys) == []
+        assert _ledger()._ask(sql.END, **old.keys, **end, **{"from": state}) == []
+    assert _ledger()._ask(sql.END, **new.keys, **end, **{"from": "assigned"}) == []
+    assert _ledger()._ask(sql.HOLD, **old.keys) == []
+    assert _ledger()._ask(sql.PUBLISH, result="{}", **old.keys) == []
     assert (world.state(new.job_id), world.job(new.job_id).attempt) == ("running", new.number)
 
 
@@ -568,10 +568,10 @@ def test_i5_only_the_assigned_attempt_starts_a_job(world):
     job_id = world.submit()
     (assigned,) = world.assign()
     stranger = {**assigned.held.keys, "attempt": assigned.held.number + 1}
-    assert _ledger()._run(sql.START, **stranger) == []
+    assert _ledger()._ask(sql.START, **stranger) == []
     assert world.state(job_id) == "assigned"
-    assert len(_ledger()._run(sql.START, **assigned.held.keys)) == 1
-    assert _ledger()._run(sql.START, **assigned.held.keys) == []
+    assert len(_ledger()._ask(sql.START, **assigned.held.keys)) == 1
+    assert _ledger()._ask(sql.START, **assigned.held.keys) == []
 
 
 def test_i11_only_a_queued_job_is_assigned(world):
@@ -579,10 +579,10 @@ def test_i11_only_a_queued_job_is_assigned(world):
     from trainshed.server.records.models import Job
 
     job_id = world.submit()
-    assert len(_ledger()._run(sql.ASSIGN, job=job_id)) == 1
+    assert len(_ledger()._ask(sql.ASSIGN, job=job_id)) == 1
     for state in ("blocked", "assigned", "running", "paused", "succeeded", "failed", "cancelled"):
         Job.objects.filter(id=job_id).update(state=state)
-        assert _ledger()._run(sql.ASSIGN, job=job_id) == []
+        assert _ledger()._ask(sql.ASSIGN, job=job_id) == []
 
 
 def test_a_slot_that_is_held_is_not_taken(world):
@@ -590,8 +590,8 @@ def test_a_slot_that_is_held_is_not_taken(world):
     from trainshed.server.records.models import Slot
 
     slot = Slot.objects.first().id
-    assert _ledger()._count(sql.TAKE_SLOT, attempt_id="first", slot=slot) == 1
-    assert _ledger()._count(sql.TAKE_SLOT, attempt_id="second", slot=slot) == 0
+    assert _ledger()._ask(sql.TAKE_SLOT, attempt_id="first", slot=slot) == [(slot,)]
+    assert _ledger()._ask(sql.TAKE_SLOT, attempt_id="second", slot=slot) == []
     assert Slot.objects.get(id=slot).attempt_id == "first"
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.conftest import add_gpus
-from trainshed.server.queue.order import Decision, Pool, QueuedJob, Share, plan
+from trainshed.server.queue.order import Decision, Pool, QueuedJob, Share, Slot, plan
 
 
 def _pool(**hosts: int | tuple[int, int]) -> Pool:
@@ -19,7 +19,7 @@ def _pool(**hosts: int | tuple[int, int]) -> Pool:
     pool, slot = Pool(), 0
     for name, said in hosts.items():
         free, total = said if isinstance(said, tuple) else (said, said)
-        pool.free[name] = list(range(slot, slot + free))
+        pool.free[name] = [Slot(number, number) for number in range(slot, slot + free)]
         pool.totals[name] = total
         slot += free
     return pool

@@ -5,7 +5,7 @@ The clock is the only place where the queue's time comes from, and so the only p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import connection
 
@@ -15,13 +15,18 @@ class Dialect:
     """SQL fragments that every ledger statement is completed with."""
 
     now: str
+    lock: str
     skip_locked: str
 
 
-SQLITE = Dialect(now="((julianday('now') - 2440587.5) * 86400.0)", skip_locked="")
+# A write transaction holds SQLite's only write lock from its beginning, so a row needs none of its own.
+SQLITE = Dialect(now="((julianday('now') - 2440587.5) * 86400.0)", lock="", skip_locked="")
 # clock_timestamp() moves inside a transaction; now() would stand still and shorten every lease.
+# A lock as an update takes it: rows that only point at the locked one may still come.
 POSTGRESQL = Dialect(
-    now="(extract(epoch from clock_timestamp())::double precision)", skip_locked="FOR UPDATE SKIP LOCKED"
+    now="(extract(epoch from clock_timestamp())::double precision)",
+    lock="FOR NO KEY UPDATE",
+    skip_locked="FOR NO KEY UPDATE SKIP LOCKED",
 )
 
 _frozen_clock: list[float] = []
@@ -36,5 +41,5 @@ def current() -> Dialect:
     """The dialect of the connected database."""
     dialect = POSTGRESQL if connection.vendor == "postgresql" else SQLITE
     if _frozen_clock:
-        return Dialect(now=f"(CAST({_frozen_clock[0]!r} AS double precision))", skip_locked=dialect.skip_locked)
+        return replace(dialect, now=f"(CAST({_frozen_clock[0]!r} AS double precision))")
     return dialect

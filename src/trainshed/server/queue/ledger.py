@@ -23,7 +23,7 @@ from trainshed.errors import (
 )
 from trainshed.schemas import FINAL_STATES, EndReport, NewEvent, Reason, Renewal, Waiting
 from trainshed.server.queue import dialect, sql, wake
-from trainshed.server.queue.order import Decision, Pool, QueuedJob, Share, plan
+from trainshed.server.queue.order import Decision, Pool, QueuedJob, Share, Slot, plan
 from trainshed.server.records.ids import new_id
 
 MOST_DEATHS = 3
@@ -73,23 +73,25 @@ class Assigned:
     gpus: tuple[int, ...]
 
 
-def _run(statement: str, **values: Any) -> list[tuple[Any, ...]]:
+def _ask(statement: str, **values: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(_in_dialect(statement), values)
+        return cursor.fetchall()
+
+
+def _write(statement: str, **values: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_in_dialect(statement), values)
+
+
+def _in_dialect(statement: str) -> str:
     fragments = dialect.current()
-    text = statement.format(now=fragments.now, skip_locked=fragments.skip_locked)
-    with connection.cursor() as cursor:
-        cursor.execute(text, values)
-        return cursor.fetchall() if cursor.description else []
-
-
-def _count(statement: str, **values: Any) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(statement.format(now=dialect.current().now, skip_locked=""), values)
-        return int(cursor.rowcount)
+    return statement.format(now=fragments.now, lock=fragments.lock, skip_locked=fragments.skip_locked)
 
 
 def now() -> float:
     """The ledger's clock: seconds since 1970."""
-    return float(_run("SELECT {now}")[0][0])
+    return float(_ask("SELECT {now}")[0][0])
 
 
 def hash_token(token: str) -> str:
@@ -103,8 +105,8 @@ def _story(
     body: dict[str, Any] = {"from": states[0], "to": states[1]}
     if reason:
         body["reason"] = reason.model_dump()
-    _run(sql.EVENT, job=job_id, revision=revision, attempt=attempt, kind="state", body=json.dumps(body))
-    _run(sql.TRANSITION, job=job_id, attempt=attempt, actor=actor, **{"from": states[0], "to": states[1]})
+    _write(sql.EVENT, job=job_id, revision=revision, attempt=attempt, kind="state", body=json.dumps(body))
+    _write(sql.TRANSITION, job=job_id, attempt=attempt, actor=actor, **{"from": states[0], "to": states[1]})
 
 
 # Submitting
@@ -120,7 +122,7 @@ def submit(request: Request, *, actor: str) -> tuple[str, bool]:
     blocked = _any_unfinished(request.parents)
     state = "blocked" if blocked else "queued"
     fingerprint = _fingerprint(request)
-    made = _run(
+    made = _ask(
         sql.SUBMIT,
         job=job_id,
         workspace=request.workspace_id,
@@ -139,7 +141,7 @@ def submit(request: Request, *, actor: str) -> tuple[str, bool]:
     if not made:
         return _made_before(request, fingerprint), False
     for parent in request.parents:
-        _run(sql.PARENT, job=job_id, parent=parent)
+        _write(sql.PARENT, job=job_id, parent=parent)
     _story(job_id, 1, 0, ("", state), actor)
     wake.after_commit(job_id, request.workspace_id)
     return job_id, True
@@ -153,7 +155,7 @@ def _fingerprint(request: Request) -> str:
 
 
 def _made_before(request: Request, fingerprint: str) -> str:
-    found = _run(sql.FIND_BY_KEY, workspace=request.workspace_id, key=request.idempotency_key)
+    found = _ask(sql.FIND_BY_KEY, workspace=request.workspace_id, key=request.idempotency_key)
     if not found or found[0][1] != fingerprint:
         raise IdempotencyMismatch()
     return str(found[0][0])
@@ -162,7 +164,7 @@ def _made_before(request: Request, fingerprint: str) -> str:
 def _any_unfinished(parents: Iterable[str]) -> bool:
     states = []
     for parent in sorted(parents):
-        rows = _run(sql.LOCK, job=parent)
+        rows = _ask(sql.LOCK, job=parent)
         if not rows:
             raise NotFound("The job that this one waits for does not exist.")
         if rows[0][0] in ("failed", "cancelled"):
@@ -174,23 +176,24 @@ def _any_unfinished(parents: Iterable[str]) -> bool:
 # Deciding
 
 
-def _pool(name: str) -> tuple[Pool, dict[int, int]]:
-    pool, positions = Pool(), {}
-    for slot_id, host_id, pool_name, position, holder in _run(sql.SLOTS):
-        if pool_name == name:
-            pool.totals[host_id] += 1
-            positions[slot_id] = position
-            if holder is None:
-                pool.free[host_id].append(slot_id)
-    return pool, positions
+def _pools() -> dict[str, Pool]:
+    pools = {name: Pool() for name in POOLS}
+    for slot_id, host_id, name, position, holder, workspace_id in _ask(sql.SLOTS):
+        pools[name].totals[host_id] += 1
+        if holder is None:
+            pools[name].free[host_id].append(Slot(slot_id, position))
+        else:
+            pools[name].held[workspace_id] += 1
+    return pools
 
 
-def _queue(name: str, *, limit: int, most_gpus: int) -> tuple[list[QueuedJob], list[Share]]:
-    shares = [Share(workspace_id, weight, held) for workspace_id, weight, held in _run(sql.SHARES, pool=name)]
+def _queue(name: str, pool: Pool, *, limit: int, most_gpus: int) -> tuple[list[QueuedJob], list[Share]]:
+    rows = _ask(sql.SHARES, pool=name)
+    shares = [Share(workspace_id, weight, pool.held[workspace_id]) for workspace_id, weight in rows]
     jobs = [
         QueuedJob(job_id, share.workspace_id, num_gpus, priority, created_at)
         for share in shares
-        for job_id, num_gpus, priority, created_at in _run(
+        for job_id, num_gpus, priority, created_at in _ask(
             sql.QUEUED, pool=name, workspace=share.workspace_id, limit=limit, most_gpus=most_gpus
         )
     ]
@@ -200,41 +203,40 @@ def _queue(name: str, *, limit: int, most_gpus: int) -> tuple[list[QueuedJob], l
 @transaction.atomic
 def assign(*, lease_seconds: float) -> list[Assigned]:
     """Give free slots to the jobs whose turn it is: slot rows taken, attempt number raised, token made."""
-    return [assigned for name in POOLS for assigned in _assign_pool(name, lease_seconds)]
+    pools = _pools()
+    return [assigned for name in POOLS for assigned in _assign_pool(name, pools[name], lease_seconds)]
 
 
-def _assign_pool(name: str, lease_seconds: float) -> list[Assigned]:
-    pool, positions = _pool(name)
+def _assign_pool(name: str, pool: Pool, lease_seconds: float) -> list[Assigned]:
     if not pool.num_free:
         return []
     # Jobs that fit nowhere are left out here: enough of them would fill the limit and hold up all behind them.
-    jobs, shares = _queue(name, limit=pool.num_free + 16, most_gpus=pool.largest_host)
+    jobs, shares = _queue(name, pool, limit=pool.num_free + 16, most_gpus=pool.largest_host)
     placed = [decision for decision in plan(jobs, shares, pool) if decision.host_id]
-    return [
-        _assign_one(decision, tuple(positions[slot] for slot in decision.slots) if name == "gpu" else (), lease_seconds)
-        for decision in placed
-    ]
+    tried = [_assign_one(decision, has_cards=name == "gpu", lease_seconds=lease_seconds) for decision in placed]
+    return [assigned for assigned in tried if assigned]
 
 
-def _assign_one(decision: Decision, gpus: tuple[int, ...], lease_seconds: float) -> Assigned:
-    rows = _run(sql.ASSIGN, job=decision.job.id)
+def _assign_one(decision: Decision, *, has_cards: bool, lease_seconds: float) -> Assigned | None:
+    rows = _ask(sql.ASSIGN, job=decision.job.id)
     if not rows:
-        raise StateConflict("Another scheduler took this job.")
+        return None  # somebody is changing this job right now, or has: the next turn decides anew
     number, revision, kind, workspace_id = rows[0]
     held = Held(new_id(), number, decision.job.id, workspace_id)
     token = "tsa_" + secrets.token_urlsafe(32)
-    for slot in decision.slots:
-        if _count(sql.TAKE_SLOT, attempt_id=held.attempt_id, slot=slot) != 1:
-            raise StateConflict("Another attempt took this slot.")
-    _run(sql.NEW_ATTEMPT, token=hash_token(token), host=decision.host_id, lease=lease_seconds, **held.keys)
+    _write(sql.NEW_ATTEMPT, token=hash_token(token), host=decision.host_id, lease=lease_seconds, **held.keys)
     _story(held.job_id, revision, number, ("queued", "assigned"), "scheduler")
+    for slot in decision.slots:
+        if not _ask(sql.TAKE_SLOT, attempt_id=held.attempt_id, slot=slot.id):
+            raise StateConflict("Another attempt took this slot.")
     wake.after_commit(held.job_id, workspace_id)
+    gpus = tuple(slot.position for slot in decision.slots) if has_cards else ()
     return Assigned(held, kind, str(decision.host_id), token, gpus)
 
 
 def why_waiting(job_id: str) -> Waiting:
     """Why the job is not running, by the same function that decides."""
-    rows = _run("SELECT state, pool, available_at - {now} FROM job WHERE id = %(job)s", job=job_id)
+    rows = _ask("SELECT state, pool, available_at - {now} FROM job WHERE id = %(job)s", job=job_id)
     if not rows or rows[0][0] not in ("queued", "blocked", "paused", "assigned"):
         return Waiting(waiting=False)
     state, pool_name, delay = rows[0]
@@ -254,8 +256,8 @@ def _waiting_words(state: str, delay_seconds: float) -> Reason:
 
 
 def _place(job_id: str, pool_name: str) -> Waiting:
-    pool, _ = _pool(pool_name)
-    jobs, shares = _queue(pool_name, limit=100_000, most_gpus=_ANY_NUMBER)
+    pool = _pools()[pool_name]
+    jobs, shares = _queue(pool_name, pool, limit=100_000, most_gpus=_ANY_NUMBER)
     for decision in plan(jobs, shares, pool):
         if decision.job.id == job_id:
             starting = Reason(code="starting", message="It is next and starts now.")
@@ -268,7 +270,7 @@ def _place(job_id: str, pool_name: str) -> Waiting:
 
 def _hold(held: Held) -> tuple[int, bool, bool]:
     """Lock the job row for a running attempt: (revision, cancel requested, pause requested)."""
-    rows = _run(sql.HOLD, **held.keys)
+    rows = _ask(sql.HOLD, **held.keys)
     if not rows:
         raise AttemptSuperseded()
     return int(rows[0][0]), bool(rows[0][1]), bool(rows[0][2])
@@ -283,13 +285,12 @@ def fence(held: Held) -> None:
 @transaction.atomic
 def renew(held: Held, *, lease_seconds: float) -> Renewal:
     """Prolong the lease; the first renewal turns `assigned` into `running`."""
-    started = _run(sql.START, **held.keys)
+    started = _ask(sql.START, **held.keys)
+    revision, cancel, pause = started[0] if started else _hold(held)
+    _write(sql.RENEW, attempt_id=held.attempt_id, lease=lease_seconds)
     if started:
-        _run(sql.STARTED, attempt_id=held.attempt_id)
-        _story(held.job_id, started[0][0], held.number, ("assigned", "running"), "attempt")
+        _story(held.job_id, revision, held.number, ("assigned", "running"), "attempt")
         wake.after_commit(held.job_id, held.workspace_id)
-    _, cancel, pause = _hold(held)
-    _run(sql.RENEW, attempt_id=held.attempt_id, lease=lease_seconds)
     return Renewal(lease_seconds=lease_seconds, cancel_requested=cancel, pause_requested=pause)
 
 
@@ -297,12 +298,13 @@ def renew(held: Held, *, lease_seconds: float) -> Renewal:
 def tell(held: Held, first: int, events: list[NewEvent]) -> int:
     """Append events. `first` is the attempt's running number, so a repeated batch changes nothing."""
     revision, _, _ = _hold(held)
-    seen = int(_run(sql.SEEN_EVENTS, attempt_id=held.attempt_id)[0][0])
+    seen = int(_ask(sql.SEEN_EVENTS, attempt_id=held.attempt_id)[0][0])
     fresh = events[max(0, seen - first) :]
     if not fresh:
         return 0
+    progress = [json.dumps(event.body) for event in fresh if event.kind == "progress"]
     for offset, event in enumerate(fresh, start=1):
-        _run(
+        _write(
             sql.EVENT,
             job=held.job_id,
             revision=revision + offset,
@@ -310,9 +312,8 @@ def tell(held: Held, first: int, events: list[NewEvent]) -> int:
             kind=event.kind,
             body=json.dumps(event.body),
         )
-    progress = [json.dumps(event.body) for event in fresh if event.kind == "progress"]
-    _run(sql.COUNT_EVENTS, attempt_id=held.attempt_id, num=first + len(events))
-    _run(sql.TELL, job=held.job_id, num=len(fresh), progress=progress[-1] if progress else None)
+    _write(sql.COUNT_EVENTS, attempt_id=held.attempt_id, num=first + len(events))
+    _write(sql.TELL, job=held.job_id, num=len(fresh), progress=progress[-1] if progress else None)
     wake.after_commit(held.job_id, held.workspace_id)
     return len(fresh)
 
@@ -321,7 +322,7 @@ def tell(held: Held, first: int, events: list[NewEvent]) -> int:
 def save_checkpoint(held: Held, sha256: str, step: int) -> None:
     """Point the job at a checkpoint whose blob is already stored."""
     _hold(held)
-    _run(sql.CHECKPOINT, workspace=held.workspace_id, sha256=sha256, step=step, **held.keys)
+    _write(sql.CHECKPOINT, workspace=held.workspace_id, sha256=sha256, step=step, **held.keys)
 
 
 @transaction.atomic
@@ -337,20 +338,22 @@ def publish(
     if cancel:
         raise StateConflict("The job was cancelled before it published.")
     for name, sha256 in artifacts.items():
-        _run(sql.ARTIFACT, workspace=held.workspace_id, name=name, sha256=sha256, **held.keys)
+        _write(sql.ARTIFACT, workspace=held.workspace_id, name=name, sha256=sha256, **held.keys)
     added = effect()
-    done = _run(sql.PUBLISH, result=json.dumps({**result, **(added or {})}), **held.keys)
+    done = _ask(sql.PUBLISH, result=json.dumps({**result, **(added or {})}), **held.keys)
     if not done:
         raise AttemptSuperseded()
-    _story(held.job_id, done[0][0], held.number, ("running", "succeeded"), "attempt")
+    revision, has_children = done[0]
+    _story(held.job_id, revision, held.number, ("running", "succeeded"), "attempt")
     _close(held, "succeeded", {})
-    _release_children(held.job_id)
+    if has_children:
+        _release_children(held.job_id)
     wake.after_commit(held.job_id, held.workspace_id)
 
 
 def _close(held: Held, end: str, exit_: dict[str, Any]) -> None:
-    _run(sql.END_ATTEMPT, attempt_id=held.attempt_id, end=end, exit=json.dumps(exit_))
-    _run(sql.FREE_SLOTS, attempt_id=held.attempt_id)
+    _write(sql.END_ATTEMPT, attempt_id=held.attempt_id, end=end, exit=json.dumps(exit_))
+    _write(sql.FREE_SLOTS, attempt_id=held.attempt_id)
 
 
 @transaction.atomic
@@ -363,8 +366,8 @@ def end(held: Held, report: EndReport) -> str:
 @transaction.atomic
 def lose(attempt_id: str, exit_: dict[str, Any]) -> str | None:
     """An executor saw that this attempt's guard is gone; returns the job's new state, `None` if it held nothing."""
-    _run(sql.LOCK_BY_ATTEMPT, attempt_id=attempt_id)
-    rows = _run(sql.ATTEMPT, attempt_id=attempt_id)
+    _ask(sql.LOCK_BY_ATTEMPT, attempt_id=attempt_id)
+    rows = _ask(sql.ATTEMPT, attempt_id=attempt_id)
     if not rows or rows[0][3] not in ("assigned", "running"):
         return None
     return _lost(rows[0], exit_)
@@ -373,7 +376,7 @@ def lose(attempt_id: str, exit_: dict[str, Any]) -> str | None:
 def _lost(row: tuple[Any, ...], exit_: dict[str, Any]) -> str:
     attempt_id, number, job_id, state, workspace_id = row
     held = Held(attempt_id, number, job_id, workspace_id)
-    cancel = bool(_run(sql.LOOK, job=job_id)[0][3])
+    cancel = bool(_ask(sql.LOOK, job=job_id)[0][3])
     if state == "assigned":
         return _finish(held, "assigned", EndReport(end="stopped", exit=exit_), cancel, actor="scheduler")
     reason = Reason(code="attempt_lost", message="The machine or its guard went silent.")
@@ -381,10 +384,10 @@ def _lost(row: tuple[Any, ...], exit_: dict[str, Any]) -> str:
 
 
 def _finish(held: Held, state: str, report: EndReport, cancel: bool, *, actor: str) -> str:
-    deaths = int(_run(sql.LOOK, job=held.job_id)[0][2])
+    deaths = int(_ask(sql.LOOK, job=held.job_id)[0][2])
     to, reason, died = _verdict(report, deaths, cancel)
     delay = 2.0**deaths * random.uniform(0.5, 1.5) if to == "queued" and died else 0.0
-    done = _run(
+    done = _ask(
         sql.END,
         to="queued" if to == "cancelled" and state == "assigned" else to,
         reason=reason and reason.model_dump_json(),
@@ -428,7 +431,7 @@ def _verdict(report: EndReport, deaths: int, cancel: bool) -> tuple[str, Reason 
 
 
 def _move(job_id: str, from_state: str, to: str, *, actor: str, reason: Reason | None = None) -> bool:
-    rows = _run(
+    rows = _ask(
         sql.MOVE,
         job=job_id,
         to=to,
@@ -446,16 +449,16 @@ def _move(job_id: str, from_state: str, to: str, *, actor: str, reason: Reason |
 
 
 def _release_children(job_id: str) -> None:
-    for child_id, _ in _run(sql.CHILDREN, job=job_id):
+    for child_id, _ in _ask(sql.CHILDREN, job=job_id):
         # Another parent may be publishing too: the second of us to hold the child sees the first one's end.
-        _run(sql.LOCK, job=child_id)
-        if _run(sql.UNFINISHED_PARENTS, job=child_id)[0][0] == 0:
+        _ask(sql.LOCK, job=child_id)
+        if _ask(sql.UNFINISHED_PARENTS, job=child_id)[0][0] == 0:
             _move(child_id, "blocked", "queued", actor="scheduler")
 
 
 def _fail_children(job_id: str, how: str) -> None:
-    title = _run("SELECT title FROM job WHERE id = %(job)s", job=job_id)[0][0]
-    for child_id, _ in _run(sql.CHILDREN, job=job_id):
+    title = _ask("SELECT title FROM job WHERE id = %(job)s", job=job_id)[0][0]
+    for child_id, _ in _ask(sql.CHILDREN, job=job_id):
         reason = Reason(code=f"parent_{how}", message=f"The job '{title}' that this one waits for has {how}.")
         _move(child_id, "blocked", how, actor="scheduler", reason=reason)
 
@@ -463,12 +466,12 @@ def _fail_children(job_id: str, how: str) -> None:
 @transaction.atomic
 def cancel(job_id: str, *, actor: str) -> str:
     """Cancel; returns the state. A running job stops within seconds; a final one raises `StateConflict`."""
-    _run(sql.LOCK, job=job_id)
-    requested = _run(sql.REQUEST_CANCEL, job=job_id)
-    state, attempt, _, _, workspace_id = _run(sql.LOOK, job=job_id)[0]
+    _ask(sql.LOCK, job=job_id)
+    requested = _ask(sql.REQUEST_CANCEL, job=job_id)
+    state, attempt, _, _, workspace_id = _ask(sql.LOOK, job=job_id)[0]
     if requested:
         body = json.dumps({"cancel_requested_by": actor})
-        _run(sql.EVENT, job=job_id, revision=requested[0][0], attempt=attempt, kind="state", body=body)
+        _write(sql.EVENT, job=job_id, revision=requested[0][0], attempt=attempt, kind="state", body=body)
     elif state == "cancelled":
         return "cancelled"
     elif state in FINAL_STATES or not _move(job_id, state, "cancelled", actor=actor):
@@ -480,13 +483,13 @@ def cancel(job_id: str, *, actor: str) -> str:
 @transaction.atomic
 def pause(job_id: str, *, actor: str) -> str:
     """Ask a running job to save a checkpoint and give its slots back."""
-    _run(sql.LOCK, job=job_id)
-    requested = _run(sql.REQUEST_PAUSE, job=job_id)
-    state, attempt, _, _, workspace_id = _run(sql.LOOK, job=job_id)[0]
+    _ask(sql.LOCK, job=job_id)
+    requested = _ask(sql.REQUEST_PAUSE, job=job_id)
+    state, attempt, _, _, workspace_id = _ask(sql.LOOK, job=job_id)[0]
     if not requested:
         raise StateConflict(f"The job is {state}; only a running job can be paused.")
     body = json.dumps({"pause_requested_by": actor})
-    _run(sql.EVENT, job=job_id, revision=requested[0][0], attempt=attempt, kind="state", body=body)
+    _write(sql.EVENT, job=job_id, revision=requested[0][0], attempt=attempt, kind="state", body=body)
     wake.after_commit(job_id, workspace_id)
     return str(state)
 
@@ -494,8 +497,8 @@ def pause(job_id: str, *, actor: str) -> str:
 @transaction.atomic
 def resume(job_id: str, *, actor: str) -> str:
     """Put a paused job back in the queue; it goes on from its checkpoint."""
-    _run(sql.LOCK, job=job_id)
-    state, _, _, _, workspace_id = _run(sql.LOOK, job=job_id)[0]
+    _ask(sql.LOCK, job=job_id)
+    state, _, _, _, workspace_id = _ask(sql.LOOK, job=job_id)[0]
     if not _move(job_id, "paused", "queued", actor=actor):
         raise StateConflict(f"The job is {state}; only a paused job can be resumed.")
     wake.after_commit(job_id, workspace_id)
@@ -508,7 +511,7 @@ def resume(job_id: str, *, actor: str) -> str:
 @transaction.atomic
 def beat(name: str, *, gap_seconds: float) -> None:
     """Say that a kind of process is up; a longer gap than this starts its time anew."""
-    _run(sql.BEAT, name=name, gap=gap_seconds)
+    _write(sql.BEAT, name=name, gap=gap_seconds)
 
 
 @transaction.atomic
@@ -517,7 +520,7 @@ def sweep(*, lease_seconds: float) -> int:
 
     Only when the web has been up for one whole lease: an outage of ours is no attempt's death.
     """
-    overdue = _run(sql.OVERDUE, lease=lease_seconds, gap=pulse_gap(lease_seconds))
+    overdue = _ask(sql.OVERDUE, lease=lease_seconds, gap=pulse_gap(lease_seconds))
     for row in overdue:
         _lost(row, {"words": "its lease ended"})
     return len(overdue)
@@ -530,7 +533,7 @@ def pulse_gap(lease_seconds: float) -> float:
 
 def held_by_host(host_id: str) -> list[tuple[Held, bool]]:
     """The attempts that hold slots of this host, with whether a cancel or nothing is asked of them."""
-    rows = _run(sql.HELD, host=host_id)
+    rows = _ask(sql.HELD, host=host_id)
     return [
         (Held(attempt_id, number, job, workspace), bool(cancel))
         for attempt_id, number, job, _, workspace, cancel in rows
@@ -540,9 +543,9 @@ def held_by_host(host_id: str) -> list[tuple[Held, bool]]:
 @transaction.atomic
 def lead(holder: str, *, seconds: float) -> bool:
     """Take or prolong the scheduler's lease; false while another scheduler holds it."""
-    return bool(_run(sql.LEAD, name="scheduler", holder=holder, seconds=seconds))
+    return bool(_ask(sql.LEAD, name="scheduler", holder=holder, seconds=seconds))
 
 
 @transaction.atomic
 def stand_down(holder: str) -> None:
-    _run(sql.STAND_DOWN, name="scheduler", holder=holder)
+    _write(sql.STAND_DOWN, name="scheduler", holder=holder)

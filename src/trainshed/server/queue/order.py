@@ -41,12 +41,21 @@ class Share:
     num_held: int
 
 
+@dataclass(frozen=True)
+class Slot:
+    """Room for one job without a card, or one card; `position` is the card's number on its host."""
+
+    id: int
+    position: int
+
+
 @dataclass
 class Pool:
-    """The slots of one pool: per host the free slot ids, and how many there are in all."""
+    """The slots of one pool: per host the free ones and how many there are in all, per workspace those it holds."""
 
-    free: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    free: dict[str, list[Slot]] = field(default_factory=lambda: defaultdict(list))
     totals: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    held: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     @property
     def num_free(self) -> int:
@@ -56,7 +65,7 @@ class Pool:
     def largest_host(self) -> int:
         return max(self.totals.values(), default=0)
 
-    def take(self, num_slots: int) -> tuple[str, list[int]] | None:
+    def take(self, num_slots: int) -> tuple[str, list[Slot]] | None:
         """Slots on one host: the host that they fill best, so that large holes stay for large jobs."""
         fitting = [(len(slots), host) for host, slots in self.free.items() if len(slots) >= num_slots]
         if not fitting:
@@ -72,7 +81,7 @@ class Decision:
 
     job: QueuedJob
     host_id: str | None = None
-    slots: tuple[int, ...] = ()
+    slots: tuple[Slot, ...] = ()
     place: int | None = None
     reason: Reason | None = None
 

@@ -1,4 +1,4 @@
-"""Every statement of the ledger, by name. `{now}` and `{skip_locked}` come from the dialect.
+"""Every statement of the ledger, by name. `{now}`, `{lock}` and `{skip_locked}` come from the dialect.
 
 The fences stand here and nowhere else: a write of an attempt names its job, its number and the state that it
 believes in; when no row answers, the attempt no longer holds the job.
@@ -18,9 +18,9 @@ SELECT id, request_sha256 FROM job WHERE workspace_id = %(workspace)s AND idempo
 """
 PARENT = "INSERT INTO job_parent (job_id, parent_id) VALUES (%(job)s, %(parent)s)"
 # Whoever decides by a row that others may be changing takes it first.
-LOCK = "UPDATE job SET revision = revision WHERE id = %(job)s RETURNING state, title"
+LOCK = "SELECT state, title FROM job WHERE id = %(job)s {lock}"
 LOCK_BY_ATTEMPT = """
-UPDATE job SET revision = revision WHERE id = (SELECT job_id FROM attempt WHERE id = %(attempt_id)s)
+SELECT id FROM job WHERE id = (SELECT job_id FROM attempt WHERE id = %(attempt_id)s) {lock}
 """
 
 # Story and audit
@@ -36,31 +36,33 @@ VALUES (%(job)s, %(from)s, %(to)s, %(actor)s, %(attempt)s, {now})
 
 # The snapshot that `order.plan` decides on
 
-SLOTS = "SELECT id, host_id, pool, position, attempt_id FROM slot ORDER BY host_id, pool, position"
+# Each row is found by its key, whatever a planner believes of the tables' sizes: so neither a long queue nor a long
+# history is read for it.
+SLOTS = """
+SELECT id, host_id, pool, position, attempt_id,
+       (SELECT workspace_id FROM job WHERE job.id = (SELECT job_id FROM attempt WHERE attempt.id = slot.attempt_id))
+FROM slot ORDER BY host_id, pool, position
+"""
 SHARES = """
-SELECT workspace.id, workspace.weight,
-       (SELECT COUNT(*) FROM slot JOIN attempt ON attempt.id = slot.attempt_id
-                                  JOIN job ON job.id = attempt.job_id
-        WHERE slot.pool = %(pool)s AND job.workspace_id = workspace.id) AS held
-FROM workspace
-WHERE EXISTS (SELECT 1 FROM job WHERE job.state = 'queued' AND job.pool = %(pool)s
-              AND job.workspace_id = workspace.id)
+SELECT id, weight FROM workspace
+WHERE (SELECT job.id FROM job WHERE job.state = 'queued' AND job.pool = %(pool)s
+       AND job.workspace_id = workspace.id LIMIT 1) IS NOT NULL
 """
 QUEUED = """
 SELECT id, num_gpus, priority, created_at FROM job
 WHERE state = 'queued' AND pool = %(pool)s AND workspace_id = %(workspace)s AND available_at <= {now}
   AND num_gpus <= %(most_gpus)s
-ORDER BY priority DESC, created_at, id LIMIT %(limit)s {skip_locked}
+ORDER BY priority DESC, created_at, id LIMIT %(limit)s
 """
 
 # An attempt's life
 
 ASSIGN = """
 UPDATE job SET state = 'assigned', attempt = attempt + 1, revision = revision + 1
-WHERE id = %(job)s AND state = 'queued'
+WHERE id = (SELECT id FROM job WHERE id = %(job)s AND state = 'queued' {skip_locked})
 RETURNING attempt, revision, kind, workspace_id
 """
-TAKE_SLOT = "UPDATE slot SET attempt_id = %(attempt_id)s WHERE id = %(slot)s AND attempt_id IS NULL"
+TAKE_SLOT = "UPDATE slot SET attempt_id = %(attempt_id)s WHERE id = %(slot)s AND attempt_id IS NULL RETURNING id"
 NEW_ATTEMPT = """
 INSERT INTO attempt (id, job_id, number, token_sha256, host_id, num_events, assigned_at, lease_expires_at,
                      "end", exit)
@@ -69,15 +71,16 @@ VALUES (%(attempt_id)s, %(job)s, %(attempt)s, %(token)s, %(host)s, 0, {now}, {no
 START = """
 UPDATE job SET state = 'running', started_at = COALESCE(started_at, {now}), revision = revision + 1
 WHERE id = %(job)s AND attempt = %(attempt)s AND state = 'assigned'
-RETURNING revision
-"""
-STARTED = "UPDATE attempt SET started_at = {now} WHERE id = %(attempt_id)s"
-HOLD = """
-UPDATE job SET revision = revision
-WHERE id = %(job)s AND attempt = %(attempt)s AND state = 'running'
 RETURNING revision, cancel_requested, pause_requested
 """
-RENEW = "UPDATE attempt SET lease_expires_at = {now} + %(lease)s WHERE id = %(attempt_id)s"
+HOLD = """
+SELECT revision, cancel_requested, pause_requested FROM job
+WHERE id = %(job)s AND attempt = %(attempt)s AND state = 'running' {lock}
+"""
+RENEW = """
+UPDATE attempt SET lease_expires_at = {now} + %(lease)s, started_at = COALESCE(started_at, {now})
+WHERE id = %(attempt_id)s
+"""
 SEEN_EVENTS = "SELECT num_events FROM attempt WHERE id = %(attempt_id)s"
 COUNT_EVENTS = "UPDATE attempt SET num_events = %(num)s WHERE id = %(attempt_id)s"
 TELL = """
@@ -96,7 +99,7 @@ VALUES (%(workspace)s, %(job)s, %(attempt)s, %(name)s, %(sha256)s)
 PUBLISH = """
 UPDATE job SET state = 'succeeded', result = %(result)s, ended_at = {now}, revision = revision + 1
 WHERE id = %(job)s AND attempt = %(attempt)s AND state = 'running' AND NOT cancel_requested
-RETURNING revision
+RETURNING revision, EXISTS (SELECT 1 FROM job_parent WHERE parent_id = job.id)
 """
 END = """
 UPDATE job SET state = %(to)s, reason = %(reason)s, deaths = deaths + %(deaths)s, revision = revision + 1,

@@ -2,14 +2,14 @@
 
 from django.db import models
 
-from trainshed.server.records.ids import new_id, wall_clock
+from trainshed.server.records.ids import Key, RandomId, wall_clock
 from trainshed.server.records.people import Project, Workspace
 
 
 class Blob(models.Model):
     """Bytes that are safely stored under their SHA-256; the row is written after the rename."""
 
-    sha256 = models.CharField(primary_key=True, max_length=64)
+    sha256 = Key(primary_key=True, max_length=64)
     size_bytes = models.BigIntegerField()
     created_at = models.FloatField(default=wall_clock)
 
@@ -32,7 +32,7 @@ class Holding(models.Model):
 class Upload(models.Model):
     """A file that a person sent, waiting for the import that reads it."""
 
-    id = models.CharField(primary_key=True, max_length=20, default=new_id, editable=False)
+    id = RandomId()
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE)
     project = models.ForeignKey(Project, on_delete=models.CASCADE)
     name = models.CharField(max_length=1024)

@@ -3,7 +3,7 @@
 from django.db import models
 
 from trainshed.server.records.blobs import Blob
-from trainshed.server.records.ids import new_id, wall_clock
+from trainshed.server.records.ids import RandomId, wall_clock
 from trainshed.server.records.jobs import Job
 from trainshed.server.records.people import Project, Workspace
 
@@ -11,7 +11,7 @@ from trainshed.server.records.people import Project, Workspace
 class Dataset(models.Model):
     """A named collection of images."""
 
-    id = models.CharField(primary_key=True, max_length=20, default=new_id, editable=False)
+    id = RandomId()
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE)
     project = models.ForeignKey(Project, on_delete=models.CASCADE)
     name = models.CharField(max_length=300)
@@ -26,7 +26,7 @@ class Dataset(models.Model):
 class ImageClass(models.Model):
     """A class of a dataset: the id is for ever, the name is a label."""
 
-    id = models.CharField(primary_key=True, max_length=20, default=new_id, editable=False)
+    id = RandomId()
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE)
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="classes")
     name = models.CharField(max_length=1024)
@@ -39,7 +39,7 @@ class ImageClass(models.Model):
 class Image(models.Model):
     """One picture. It is staged (invisible) until the import that brought it publishes."""
 
-    id = models.CharField(primary_key=True, max_length=20, default=new_id, editable=False)
+    id = RandomId()
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE)
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="images")
     image_class = models.ForeignKey(ImageClass, on_delete=models.PROTECT, null=True, related_name="images")
@@ -65,7 +65,7 @@ class Image(models.Model):
 class DatasetVersion(models.Model):
     """An immutable, hashed snapshot of a dataset: images, classes, split."""
 
-    id = models.CharField(primary_key=True, max_length=20, default=new_id, editable=False)
+    id = RandomId()
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE)
     project = models.ForeignKey(Project, on_delete=models.CASCADE)
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="versions")

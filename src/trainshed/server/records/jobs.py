@@ -3,7 +3,7 @@
 from django.db import models
 
 from trainshed.server.records.blobs import Blob
-from trainshed.server.records.ids import new_id
+from trainshed.server.records.ids import Key, RandomId
 from trainshed.server.records.people import Project, Workspace
 
 STATES = ("blocked", "queued", "assigned", "running", "paused", "succeeded", "failed", "cancelled")
@@ -12,9 +12,10 @@ STATES = ("blocked", "queued", "assigned", "running", "paused", "succeeded", "fa
 class Job(models.Model):
     """One durable request to the queue. The row is the truth."""
 
-    id = models.CharField(primary_key=True, max_length=20, default=new_id, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE)
-    project = models.ForeignKey(Project, on_delete=models.CASCADE)
+    id = RandomId()
+    # Both stand first in an index below.
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, db_index=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, db_index=False)
     kind = models.CharField(max_length=20)
     title = models.CharField(max_length=300)
     spec = models.JSONField()
@@ -62,7 +63,7 @@ class Job(models.Model):
 class JobParent(models.Model):
     """`job` waits until `parent` has succeeded."""
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="parents")
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="parents", db_index=False)
     parent = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="children")
 
     class Meta:
@@ -73,10 +74,10 @@ class JobParent(models.Model):
 class Attempt(models.Model):
     """One try of a job on one host. Its token's hash is the fence's key."""
 
-    id = models.CharField(primary_key=True, max_length=20, default=new_id, editable=False)
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="attempts")
+    id = RandomId()
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="attempts", db_index=False)
     number = models.IntegerField()
-    token_sha256 = models.CharField(max_length=64, unique=True)
+    token_sha256 = Key(max_length=64, unique=True)
     host_id = models.CharField(max_length=20)
     num_events = models.IntegerField(default=0)
     assigned_at = models.FloatField()
@@ -124,7 +125,7 @@ class Artifact(models.Model):
     """One file that a job published, under its winning attempt."""
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE)
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="artifacts")
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="artifacts", db_index=False)
     attempt = models.IntegerField()
     name = models.CharField(max_length=200)
     blob = models.ForeignKey(Blob, on_delete=models.PROTECT)

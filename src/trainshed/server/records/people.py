@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 
-from trainshed.server.records.ids import new_id, wall_clock
+from trainshed.server.records.ids import Key, RandomId, wall_clock
 
 
 class PersonManager(BaseUserManager["Person"]):
@@ -26,7 +26,7 @@ class PersonManager(BaseUserManager["Person"]):
 class Person(AbstractBaseUser):
     """A person who signs in. `is_administrator` is of the installation, not of a workspace."""
 
-    id = models.CharField(primary_key=True, max_length=20, default=new_id, editable=False)
+    id = RandomId()
     email = models.EmailField(unique=True, max_length=254)
     name = models.CharField(max_length=200)
     is_administrator = models.BooleanField(default=False)
@@ -44,7 +44,7 @@ class Person(AbstractBaseUser):
 class Workspace(models.Model):
     """What a team shares. The shelf is the one workspace that everybody may read: its models come with Trainshed."""
 
-    id = models.CharField(primary_key=True, max_length=20, default=new_id, editable=False)
+    id = RandomId()
     name = models.CharField(max_length=200)
     is_shelf = models.BooleanField(default=False)
     weight = models.FloatField(default=1.0)
@@ -76,7 +76,7 @@ class Membership(models.Model):
 class Project(models.Model):
     """A named group of datasets, jobs and models inside a workspace."""
 
-    id = models.CharField(primary_key=True, max_length=20, default=new_id, editable=False)
+    id = RandomId()
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="projects")
     name = models.CharField(max_length=200)
     created_at = models.FloatField(default=wall_clock)
@@ -93,13 +93,13 @@ class Token(models.Model):
     first owner once.
     """
 
-    id = models.CharField(primary_key=True, max_length=20, default=new_id, editable=False)
+    id = RandomId()
     kind = models.CharField(max_length=10)
     person = models.ForeignKey(Person, on_delete=models.CASCADE, null=True, related_name="tokens")
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, null=True, related_name="tokens")
     name = models.CharField(max_length=200)
     scopes = models.JSONField(default=list)
-    sha256 = models.CharField(max_length=64, unique=True)
+    sha256 = Key(max_length=64, unique=True)
     created_at = models.FloatField(default=wall_clock)
     expires_at = models.FloatField(null=True)
     last_used_at = models.FloatField(null=True)

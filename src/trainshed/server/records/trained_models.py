@@ -3,7 +3,7 @@
 from django.db import models
 
 from trainshed.server.records.datasets import DatasetVersion
-from trainshed.server.records.ids import new_id, wall_clock
+from trainshed.server.records.ids import RandomId, wall_clock
 from trainshed.server.records.jobs import Job
 from trainshed.server.records.people import Project, Workspace
 
@@ -11,7 +11,7 @@ from trainshed.server.records.people import Project, Workspace
 class TrainedModel(models.Model):
     """A trained network with its classes, transform, metrics and lineage."""
 
-    id = models.CharField(primary_key=True, max_length=20, default=new_id, editable=False)
+    id = RandomId()
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE)
     project = models.ForeignKey(Project, on_delete=models.CASCADE)
     name = models.CharField(max_length=300)

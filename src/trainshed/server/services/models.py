@@ -95,7 +95,7 @@ def train_dataset(
     name = name.strip() or _unused(f"{dataset.name} {recipe.backbone}", dataset.project_id)
     version = versions.newest_of(dataset)
     if version is not None:
-        spec = {"version_id": version.id, "dataset_id": dataset.id}
+        spec: dict[str, Any] = {"version_id": version.id, "dataset_id": dataset.id}
         return _submit_training(actor, dataset, recipe, name, spec, asked, key)
     snapshot_key = f"snapshot of {key}"[:200] if key else None
     snapshot = versions.start_snapshot(actor, dataset.id, SplitPlan(), within, snapshot_key)

@@ -19,6 +19,7 @@ ROUTES = [
     Route(f"{_PROJECT}/uploads", uploads.upload, methods=["POST"]),
     Route(f"{_PROJECT}/jobs/{{job_id}}/stream", events.job_stream, methods=["GET"]),
     Route(f"{_PROJECT}/models/{{model_id}}/predict", predictions.predict, methods=["POST"]),
+    Route(f"{_PROJECT}/models/{{model_id}}/load", predictions.load, methods=["POST"]),
     Route(f"{API}/workspaces/{{workspace_id}}/stream", events.workspace_stream, methods=["GET"]),
     Route(f"{API}/attempt/blobs", uploads.put_blob, methods=["PUT"]),
     Route(f"{API}/attempt/blobs", uploads.post_blobs, methods=["POST"]),
@@ -65,6 +66,7 @@ _SAID: dict[str, dict[str, Any]] = {
     "upload": {"status": 201, "content": _json(UploadView), "body": _BYTES, "query": [_NAME], "tag": "datasets"},
     "job_stream": {"status": 200, "content": _STREAM, "query": [_AFTER], "tag": "jobs"},
     "predict": {"status": 200, "content": _json(Prediction), "body": _BYTES, "query": [_TOP, _NAME], "tag": "models"},
+    "load": {"status": 202, "tag": "models"},
     "workspace_stream": {"status": 200, "content": _STREAM, "query": [_AFTER], "tag": "jobs"},
     "put_blob": {"status": 200, "content": _SHA256, "body": _BYTES, "tag": "attempts"},
     "post_blobs": {"status": 200, "content": _SHA256, "body": _BYTES, "tag": "attempts"},
@@ -91,6 +93,10 @@ def openapi_paths() -> dict[str, Any]:
     return paths
 
 
+def _answered(said: dict[str, Any]) -> dict[str, Any]:
+    return {"description": "OK"} | ({"content": said["content"]} if "content" in said else {})
+
+
 def _operation(route: Route) -> dict[str, Any]:
     said = _SAID[route.endpoint.__name__]
     names = [part.strip("{}") for part in route.path.split("/") if part.startswith("{")]
@@ -103,7 +109,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "tags": [said["tag"]],
         "security": [{"Bearer": []}],
         "parameters": [*in_path, *said.get("query", [])],
-        "responses": {str(said["status"]): {"description": "OK", "content": said["content"]}, "default": problems},
+        "responses": {str(said["status"]): _answered(said), "default": problems},
     }
     if "body" in said:
         operation["requestBody"] = said["body"]

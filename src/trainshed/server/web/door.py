@@ -90,14 +90,25 @@ def to_sign_in(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(address)
 
 
-def problem(request: HttpRequest, error: TrainshedError, frame: Frame | None = None) -> HttpResponse:
+def problem(request: HttpRequest, error: TrainshedError, frame: Frame | None = None, title: str = "") -> HttpResponse:
     """An error as a page, or as a notice where only a part of a page was asked for."""
     titles = {403: _("You may look, but not do this"), 404: _("There is nothing here")}
-    values = {"error": error, "title": titles.get(error.status, _("That did not work")), "frame": frame}
+    values = {"error": error, "title": title or titles.get(error.status, _("That did not work"))}
+    values["frame"] = frame or _frame_at_home(request, error)
     if request.headers.get("HX-Request"):
         headers = {"HX-Retarget": "#notices", "HX-Reswap": "beforeend"}
         return HttpResponse(render(request, "components/notice.html", values).content, headers=headers)
     return render(request, "problem.html", values, status=error.status)
+
+
+def _frame_at_home(request: HttpRequest, error: TrainshedError) -> Frame | None:
+    """The menu to go on from where the address led nowhere; none for a stranger, nor where something is broken."""
+    if error.status >= 500:
+        return None
+    try:
+        return Frame(request, sessions.visitor(request.COOKIES), None, None)
+    except TrainshedError:
+        return None
 
 
 def workspace_address(workspace: WorkspaceView) -> str:

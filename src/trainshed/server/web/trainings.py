@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
@@ -154,7 +155,14 @@ def _copied(frame: Frame, job_id: str) -> Said:
     dataset_id = job.spec.get("dataset_id", "")
     if not dataset_id:
         dataset_id = versions.get(frame.actor, job.spec["version_id"], within=frame.place).dataset_id
-    return Said(dataset_id, job.spec.get("name", ""), job.spec["recipe"])
+    return Said(dataset_id, _next_name(job.spec.get("name", "")), job.spec["recipe"])
+
+
+def _next_name(name: str) -> str:
+    """`flowers` -> `flowers 2` -> `flowers 3`, so that two models can be told apart; no name stays none."""
+    found = re.fullmatch(r"(.*) (\d{1,6})", name, re.DOTALL)
+    stem, number = (found[1], int(found[2])) if found else (name, 1)
+    return f"{stem} {number + 1}" if name else ""
 
 
 # What the form shows
