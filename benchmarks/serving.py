@@ -226,7 +226,7 @@ def process(*arguments: str, **environment: str) -> Iterator[None]:
 
 def wait_for(place: Place, picture: bytes) -> dict[str, Any]:
     """Ask until it answers, then a little more, so that everything is warm; the last answer."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + MOST_SECONDS_TO_START
     while True:
         try:
             asyncio.run(ask(place, picture, CONCURRENCY, lambda answers: answers >= 8))

@@ -26,19 +26,17 @@ export function registerComponents(Alpine: typeof AlpineType): void {
   }));
 
   Alpine.data("copy", () => ({
-    isCopied: false,
     async copy(): Promise<void> {
       const words = (this as unknown as { $root: HTMLElement }).$root.querySelector("code, input")!;
-      // Without HTTPS a browser gives no clipboard, but still copies what is selected.
-      if (navigator.clipboard) await navigator.clipboard.writeText(words instanceof HTMLInputElement ? words.value : (words.textContent ?? ""));
-      else {
+      // Without HTTPS, or where it was forbidden, a browser gives no clipboard, but still copies what is selected.
+      const said = words instanceof HTMLInputElement ? words.value : (words.textContent ?? "");
+      const isDone = await (navigator.clipboard?.writeText(said).then(() => true, () => false) ?? false);
+      if (!isDone) {
         if (words instanceof HTMLInputElement) words.select();
         else getSelection()?.selectAllChildren(words);
         document.execCommand("copy");
       }
-      this.isCopied = true;
       notify("success", text("copied"));
-      setTimeout(() => (this.isCopied = false), 2000);
     },
   }));
 

@@ -159,12 +159,17 @@ def vera(running: FreshService) -> str:
 
 
 def make_person(running: FreshService, email: str, name: str, role: str) -> None:
-    code = (
-        "import django; django.setup()\n"
+    write_rows(
+        running,
         "from trainshed.server.records.models import Membership, Person, Workspace\n"
         f"person = Person.objects.create_person({email!r}, {name!r}, {PASSWORD!r})\n"
         "workspace = Workspace.objects.get(is_shelf=False)\n"
-        f"Membership.objects.create(workspace=workspace, person=person, role={role!r})\n"
+        f"Membership.objects.create(workspace=workspace, person=person, role={role!r})\n",
     )
+
+
+def write_rows(running: FreshService, code: str) -> None:
+    """Run Python on the service's database, for what no door brings about in a test's time."""
     settings = {"TRAINSHED_HOME": str(running.home), "DJANGO_SETTINGS_MODULE": "trainshed.server.settings"}
+    code = f"import django; django.setup()\n{code}"
     subprocess.run([sys.executable, "-c", code], env={**os.environ, **settings}, check=True)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from browser.chromium import Keyboard, Mouse
-from browser.conftest import EMAIL, PASSWORD, FreshService, OpenWindow, write_digits
+from browser.conftest import CLASSES, EMAIL, PASSWORD, FreshService, OpenWindow, write_digits
 from journeys import trainings
 
 UNSEEN = 1400
@@ -39,6 +39,8 @@ def train(page: Page, hands: Mouse, epochs: int = 40) -> None:
     page.wait_for_url("**/jobs/*")
     expect(page.locator("#status")).to_have_attribute("data-state", "succeeded", timeout=90_000)
     expect(page.locator("[data-latest=loss]")).not_to_have_text("–")
+    guesses = page.locator("[data-guess]").all_inner_texts()
+    assert guesses and set(guesses) <= set(CLASSES), "the pictures of a first training have their classes' names"
 
 
 def ask(page: Page, hands: Mouse, picture: Path) -> str:

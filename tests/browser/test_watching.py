@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from browser.conftest import EMAIL, FreshService, OpenWindow, Things
+from browser.conftest import EMAIL, FreshService, OpenWindow, Things, write_rows
 from journeys.service import wait_until
 from trainshed.errors import StateConflict
 from trainshed.schemas import JobView
@@ -83,6 +83,55 @@ def test_another_person_watches_live_and_has_no_button(
     page.goto(page.url.partition("/w/")[0] + f"{project}/models/{things.model_id}")
     assert page.locator("[data-island=predict]").count() == 1
     assert page.locator("[data-island=upload], main form[method=post], [data-do]").count() == 0
+
+
+NUM_LINES, FIRST_KEPT = 20_000, 300
+LONG_STORY = """
+from trainshed.server.records.models import Event, Job
+at, ended_at = 1_700_000_000.0, {ended_at}
+job = Job.objects.create(
+    id="{job_id}", workspace_id="{workspace_id}", project_id="{project_id}", kind="import", title="a long story",
+    spec={{}}, state="{state}", pool="cpu", created_by="test", created_at=at, available_at=at, ended_at=ended_at,
+    revision={last}, attempt=1,
+)
+Event.objects.bulk_create(
+    Event(job=job, revision=number, attempt=1, kind="log", body={{"text": f"line {{number}}"}}, at=at + number)
+    for number in range({first}, {last} + 1)
+)
+"""
+ITS_END = """
+from trainshed.server.records.models import Event, Job
+Event.objects.create(job_id="{job_id}", revision={next}, attempt=1, kind="log", body={{"text": "the end"}}, at=1.0)
+Job.objects.filter(id="{job_id}").update(state="cancelled", ended_at=1.0, revision={next})
+"""
+
+
+@pytest.mark.parametrize(("state", "ended_at"), [("failed", 1_700_000_000.0), ("running", None)])
+def test_a_story_of_which_the_beginning_is_gone_shows_its_newest_lines_soon(
+    running: FreshService, open_window: OpenWindow, things: Things, state: str, ended_at: float | None
+) -> None:
+    """Older events may have been compacted: the stream says `reset`, and the page takes what is there."""
+    place = {"workspace_id": things.dataset.workspace_id, "project_id": things.dataset.project_id}
+    last, job_id = FIRST_KEPT + NUM_LINES - 1, f"longstory{state}".ljust(20, "0")
+    told = {"state": state, "ended_at": ended_at, "first": FIRST_KEPT, "last": last}
+    write_rows(running, LONG_STORY.format(job_id=job_id, **place, **told))
+    window = open_window(EMAIL)
+    page = window.go(f"/w/{place['workspace_id']}/p/{place['project_id']}/jobs/{job_id}")
+    lines = page.locator("[data-log] [data-line]")
+    expect(lines.last).to_contain_text(f"line {last}", timeout=15_000)
+    assert 4000 <= lines.count() <= 5000
+    numbers = [int(words.rpartition(" ")[2]) for words in lines.all_text_contents()]
+    assert numbers == list(range(last - len(numbers) + 1, last + 1)), "in order, nothing twice, nothing missing"
+    # It follows the end until the reader scrolls away, and then it stays where the reader is.
+    box, tail = page.locator("[data-log]"), page.locator("[data-tail]")
+    assert box.evaluate("box => box.scrollHeight - box.scrollTop - box.clientHeight") < 8
+    expect(tail).to_be_checked()
+    box.evaluate("box => box.scrollTo(0, 0)")
+    expect(tail).not_to_be_checked()
+    if state == "running":
+        write_rows(running, ITS_END.format(job_id=job_id, next=last + 1))
+        expect(lines.last).to_contain_text("the end", timeout=30_000)
+        assert box.evaluate("box => box.scrollTop") == 0
 
 
 def test_a_lost_connection_is_told_and_heals_by_itself(

@@ -14,8 +14,9 @@ export function mount(element: HTMLElement): void {
     draw(dialog, link);
     const links = all();
     const at = place();
-    find<HTMLButtonElement>("[data-previous]", dialog).disabled = at <= 0;
-    find<HTMLButtonElement>("[data-next]", dialog).disabled = at >= links.length - 1;
+    // Not `disabled`: the focus would leave the dialog, and the arrow keys with it.
+    find("[data-previous]", dialog).ariaDisabled = String(at <= 0);
+    find("[data-next]", dialog).ariaDisabled = String(at >= links.length - 1);
     if (!dialog.open) dialog.showModal();
   };
   const step = (by: number) => {
@@ -55,5 +56,7 @@ function draw(dialog: HTMLDialogElement, link: HTMLAnchorElement): void {
   picture.src = link.href;
   find("[data-name]", dialog).textContent = small.alt;
   find("[data-about]", dialog).textContent = link.dataset.about ?? "";
-  find<HTMLAnchorElement>("[data-original]", dialog).href = link.href;
+  const original = find<HTMLAnchorElement>("[data-original]", dialog);
+  original.href = link.href;
+  original.download = small.alt.split("/").at(-1) ?? "";
 }

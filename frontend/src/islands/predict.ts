@@ -133,8 +133,8 @@ function showProblem(card: HTMLElement, problem: Problem): void {
   find("[data-status]", card).textContent = "";
   find("[data-words]", card).textContent = problem.message;
   find("[data-hint]", card).textContent = problem.hint;
-  // What the picture is to blame for will not be better the second time.
-  find("[data-again]", card).hidden = problem.status >= 400 && problem.status < 500;
+  // What the picture is to blame for will not be better the second time; a sign-in in another tab helps.
+  find("[data-again]", card).hidden = problem.status !== 401 && problem.status >= 400 && problem.status < 500;
   find("[data-problem]", card).hidden = false;
 }
 

@@ -1,4 +1,5 @@
 // A form that asks the REST API: `data-method`, `data-address`, its fields as the body. A refusal is told inside it.
+// Afterwards the page of `data-then` is opened, or with "stay" its live parts are drawn anew, or else the whole page.
 import { ask, find, Problem, text } from "../page";
 
 export function mount(form: HTMLElement): void {
@@ -17,7 +18,8 @@ async function send(form: HTMLFormElement): Promise<void> {
   refuse(form, "", "");
   try {
     await ask(method, address, Object.keys(fields).length ? fields : undefined);
-    if (then) location.assign(then);
+    if (then === "stay") document.body.dispatchEvent(new CustomEvent("moved"));
+    else if (then) location.assign(then);
     else location.reload();
   } catch (error) {
     button.disabled = false;

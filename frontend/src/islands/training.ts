@@ -154,6 +154,7 @@ class JobPage {
       await ask("POST", `${this.element.dataset.address}/${what}`);
     } catch (error) {
       complain(error);
+      for (const button of this.element.querySelectorAll<HTMLButtonElement>("[data-do]")) button.disabled = false;
     }
     moved();
     find("h1", this.element).focus();
@@ -235,12 +236,14 @@ class Log {
     this.waiting = [];
     this.attempt = 0;
     for (const line of this.box.querySelectorAll("[data-line]")) line.remove();
+    find("[data-cut]", this.box).hidden = true;
   }
 
   draw(): void {
     if (!this.waiting.length) return;
     const lines = document.createDocumentFragment();
-    for (const words of this.waiting.splice(0)) {
+    if (this.waiting.length > MOST_LINES) this.cut();
+    for (const words of this.waiting.splice(0).slice(-MOST_LINES)) {
       const line = document.createElement("p");
       line.dataset.line = "";
       line.className = "name whitespace-pre-wrap";
@@ -249,8 +252,15 @@ class Log {
     }
     find("[data-no-log]", this.box).hidden = true;
     this.box.append(lines);
-    while (this.box.childElementCount > MOST_LINES) this.box.children[1].remove();
+    const surplus = [...this.box.querySelectorAll("[data-line]")].slice(0, -MOST_LINES);
+    for (const line of surplus) line.remove();
+    if (surplus.length) this.cut();
     this.follow();
+  }
+
+  // More lines than a page can hold well: it says so, and where they all are.
+  private cut(): void {
+    find("[data-cut]", this.box).hidden = false;
   }
 
   private follow(): void {
@@ -273,19 +283,19 @@ class Log {
   }
 }
 
+const CLOCK = new Intl.DateTimeFormat(document.documentElement.lang, { hourCycle: "h23", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
 function clock(at: number): string {
-  return new Date(at * 1000).toLocaleTimeString(document.documentElement.lang, { hour12: false });
+  return CLOCK.format(new Date(at * 1000));
 }
 
 // A few validation pictures, the same ones after each epoch.
 class Samples {
   private held: Told | null = null;
-  private readonly classes: string[];
   private readonly section: HTMLElement;
 
   constructor(private readonly within: HTMLElement) {
     this.section = find("[data-samples]", within);
-    this.classes = JSON.parse(find("#classes", within).textContent ?? "[]");
   }
 
   hold(told: Told): void {
@@ -296,12 +306,15 @@ class Samples {
     if (!this.held) return;
     const { epoch, pictures } = this.held.body as { epoch: number; pictures: Picture[] };
     this.held = null;
+    // Told with the job's head, because a training may have begun before its version was taken.
+    const classes: string[] = JSON.parse(find("#classes", this.within).textContent ?? "[]");
+    const nameOf = (index: number) => classes[index] ?? text("class", { number: index });
     this.section.hidden = pictures.length === 0;
     find("[data-samples-of]", this.section).textContent = text("epoch", { number: epoch });
     const list = find("[data-pictures]", this.section);
     pictures.forEach((picture, index) => {
       const drawn = list.children[index] ?? list.appendChild(this.made());
-      this.show(drawn, picture);
+      this.show(drawn, picture, nameOf);
     });
     while (list.childElementCount > pictures.length) list.lastElementChild!.remove();
   }
@@ -310,20 +323,16 @@ class Samples {
     return find<HTMLTemplateElement>("template[data-picture]", this.section).content.firstElementChild!.cloneNode(true) as Element;
   }
 
-  private show(drawn: Element, { image_id, name, label, predicted, score }: Picture): void {
+  private show(drawn: Element, { image_id, name, label, predicted, score }: Picture, nameOf: (index: number) => string): void {
     const image = find<HTMLImageElement>("[data-image]", drawn);
     const address = `${this.within.dataset.thumbnails}${image_id}/thumbnail`;
     if (image.getAttribute("src") !== address) image.src = address;
     image.alt = name;
     find("[data-right]", drawn).hidden = label !== predicted;
     find("[data-wrong]", drawn).hidden = label === predicted;
-    find("[data-guess]", drawn).textContent = this.nameOf(predicted);
+    find("[data-guess]", drawn).textContent = nameOf(predicted);
     find("[data-sure]", drawn).textContent = `${Math.round(100 * score)} %`;
-    find("[data-truth]", drawn).textContent = label === predicted ? "" : text("truth", { name: this.nameOf(label) });
-  }
-
-  private nameOf(index: number): string {
-    return this.classes[index] ?? text("class", { number: index });
+    find("[data-truth]", drawn).textContent = label === predicted ? "" : text("truth", { name: nameOf(label) });
   }
 }
 

@@ -158,9 +158,9 @@ async function work(): Promise<void> {
   isWorking = true;
   for (let next = waiting(); next; next = waiting()) await next.run();
   isWorking = false;
-  // Only who has sent one thing surely wants to see it.
+  // Only who has sent one thing, and has nothing left to answer or to read, surely wants to see it.
   const kept = queue.filter((sending) => sending.state !== "cancelled");
-  if (kept.length === 1 && kept[0].state === "sent") kept[0].open();
+  if (kept.length === 1 && kept[0].state === "sent" && kept[0].isAlone) kept[0].open();
 }
 
 function waiting(): Sending | undefined {
@@ -187,6 +187,10 @@ class Sending {
 
   get isUnderWay(): boolean {
     return this.state === "waiting" || this.state === "sending";
+  }
+
+  get isAlone(): boolean {
+    return this.row.isAlone;
   }
 
   async run(): Promise<void> {
@@ -279,6 +283,10 @@ class Row {
   // Not once somebody has cancelled it.
   get isShown(): boolean {
     return this.element.isConnected;
+  }
+
+  get isAlone(): boolean {
+    return document.querySelectorAll("[data-uploads] > li").length <= 1;
   }
 
   title(words: string): void {

@@ -56,6 +56,8 @@ AUTH_PASSWORD_VALIDATORS = [
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+# Those that the pages are translated to: else Django's own words would speak the browser's language among ours.
+LANGUAGES = [("en", "English")]
 APPEND_SLASH = False
 # Ids are random strings; the few numbered tables are append-only stories.
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -15,18 +15,18 @@ handler500 = "trainshed.server.urls.broken"
 
 
 def not_found(request: HttpRequest, exception: object) -> HttpResponse:
-    return _in_its_own_shape(request, NotFound(f"There is nothing at {request.path}."))
+    return _in_its_own_shape(request, NotFound(_("There is nothing at %(path)s.") % {"path": request.path}))
 
 
 def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form without the proof that it is ours; Django's own page would need a style that our policy blocks."""
-    words = "This form did not come from a page of this server, or the page was too old."
-    error = Forbidden(words, hint="Go back, reload the page and try again.")
+    words = _("This form did not come from a page of this server, or the page was too old.")
+    error = Forbidden(words, hint=_("Go back, reload the page and try again."))
     return _in_its_own_shape(request, error, title=_("That form is not taken"))
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    return _in_its_own_shape(request, TrainshedError(hint="The server's log names the cause."))
+    return _in_its_own_shape(request, TrainshedError(hint=_("The server's log names the cause.")))
 
 
 def _in_its_own_shape(request: HttpRequest, error: TrainshedError, title: str = "") -> HttpResponse:

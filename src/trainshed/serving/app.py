@@ -67,9 +67,9 @@ class ModelServer:
         return Response(prediction.model_dump_json(), media_type="application/json")
 
     async def load(self, request: Request) -> Response:
-        """`POST /models/{model_id}/load`: 202; who asks the model next waits only for what is left of its loading."""
+        """`POST /models/{model_id}/load`: 204; who asks the model next waits only for what is left of its loading."""
         self._shelf.bring(request.path_params["model_id"])
-        return Response(status_code=202)
+        return Response(status_code=204)
 
     async def models(self, request: Request) -> Response:
         """`GET /models`: the loaded models, last used first."""

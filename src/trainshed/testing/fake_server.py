@@ -457,7 +457,7 @@ class FakeServer:
     @_route("POST", "{own}/models/{model_id}/load")
     def load_model(self, asked: Asked, project_id: str, model_id: str) -> Answer:
         self._model(project_id, model_id)
-        return Answer(202)
+        return Answer(204)
 
     @_route("POST", "{own}/models/{model_id}/predict")
     def predict(self, asked: Asked, project_id: str, model_id: str) -> Answer:

@@ -7,13 +7,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
-from trainshed.errors import InvalidInput, MethodNotAllowed, NotFound, TrainshedError, Unavailable
+from trainshed.errors import InvalidInput, MethodNotAllowed, NotFound, TrainshedError
+from trainshed.server.services import faults
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
@@ -52,11 +53,10 @@ def from_foreign(error: Exception) -> TrainshedError:
         return NotFound()
     if isinstance(error, HttpError) and error.status_code in (400, 422):
         return InvalidInput(f"{error}: it must be JSON, in UTF-8.")
-    if isinstance(error, DataError | OverflowError):
-        return InvalidInput("The request holds a number or a text that cannot be stored.")
-    if isinstance(error, OperationalError | InterfaceError):
-        log.warning("the database did not answer: %s", error)
-        return Unavailable("The database does not answer; try again shortly.")
+    if isinstance(error, OverflowError):
+        return faults.of_database(DataError(error))
+    if isinstance(error, DatabaseError | InterfaceError):
+        return faults.of_database(error)
     log.error("a request failed", exc_info=error)
     return TrainshedError("Something went wrong inside Trainshed.", hint="The server's log names the cause.")
 

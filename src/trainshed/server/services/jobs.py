@@ -80,11 +80,15 @@ def events(actor: Actor, job_id: str, within: Place, *, after: int, limit: int, 
     return Page(items=found[:limit], next_cursor=str(found[limit - 1].revision) if more else None)
 
 
-def story(job_id: str, *, after: int, limit: int = _MOST_EVENTS, kind: str | None = None) -> list[Event]:
-    """Events of a job whose gate was passed, in order; of one kind if it is named."""
+def story(
+    job_id: str, *, after: int, limit: int = _MOST_EVENTS, kind: str | None = None, without: str = ""
+) -> list[Event]:
+    """Events of a job whose gate was passed, in order; of one kind, or of all but one, if it is named."""
     rows = records.Event.objects.filter(job_id=job_id, revision__gt=after).order_by("revision")
     if kind:
         rows = rows.filter(kind=kind)
+    if without:
+        rows = rows.exclude(kind=without)
     return [
         Event(job_id=job_id, revision=row.revision, attempt=row.attempt, kind=row.kind, body=row.body, at=row.at)  # type: ignore[arg-type]
         for row in rows[:limit]

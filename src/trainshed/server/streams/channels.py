@@ -44,6 +44,7 @@ class Channel:
         self._changed = asyncio.Event()
         self._refreshing = asyncio.Lock()
         self._last_refresh = 0.0
+        self._is_hinted = False
 
     async def wait(self) -> bool:
         """Until something was refreshed; false if nothing came within the poll period."""
@@ -59,10 +60,17 @@ class Channel:
         async with self._refreshing:
             if time.monotonic() - self._last_refresh < younger_than_seconds:
                 return
+            self._is_hinted = False
             if await self._bring():
                 changed, self._changed = self._changed, asyncio.Event()
                 changed.set()
             self._last_refresh = time.monotonic()
+
+    def take_hint(self) -> bool:
+        """Whether a refresh is to be begun: not while one waits for its turn, which will see this hint's change too."""
+        is_first = not self._is_hinted
+        self._is_hinted = True
+        return is_first
 
     async def _bring(self) -> bool:
         raise NotImplementedError
@@ -87,14 +95,21 @@ class JobChannel(Channel):
             self.revision = event.revision
         return bool(events)
 
-    async def after(self, revision: int) -> list[tuple[int, bytes, bool]]:
-        """(revision, frame, whether the job ended with it) of what comes next after a revision."""
-        if revision >= self.revision:
-            return []
+    async def after(self, revision: int, *, without: str = "") -> tuple[int, list[tuple[int, bytes, bool]]]:
+        """What comes next after a revision: how far it reaches, and (revision, frame, whether the job ended with it).
+
+        Events of the kind `without` are left out of what is older than the frames that are kept here.
+        """
         if revision >= self._oldest:
-            return list(itertools.islice((entry for entry in self._frames if entry[0] > revision), _MOST_FRAMES))
-        events = await database(jobs.story, self.job_id, after=revision, limit=_MOST_FRAMES)
-        return [_as_frame(event) for event in events]
+            newer = itertools.islice((entry for entry in self._frames if entry[0] > revision), _MOST_FRAMES)
+            frames = list(newer)
+        else:
+            until = self._oldest
+            events = await database(jobs.story, self.job_id, after=revision, limit=_MOST_FRAMES, without=without)
+            frames = [_as_frame(event) for event in events if event.revision <= until]
+            if len(frames) < _MOST_FRAMES:
+                return until, frames
+        return frames[-1][0] if frames else revision, frames
 
 
 def _as_frame(event: Event) -> tuple[int, bytes, bool]:
@@ -189,6 +204,8 @@ class Hub:
         channels: list[Channel] = [self._jobs[job_id] for job_id, _ in hints if job_id in self._jobs]
         channels += [self._workspaces[name] for name in {name for _, name in hints} if name in self._workspaces]
         for channel in channels:
+            if not channel.take_hint():
+                continue
             task = asyncio.ensure_future(channel.refresh())
             self._tasks.add(task)
             task.add_done_callback(self._done)

@@ -28,26 +28,25 @@ async def job_stream(request: Request) -> Response:
     actor, place, job_id = await actor_of(request), place_of(request), request.path_params["job_id"]
     await database(jobs.get, actor, job_id, within=place)
     asked = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
-    return _event_stream(_job_frames(actor, place, job_id, asked))
+    return _event_stream(_job_frames(actor, place, job_id, asked, request.query_params.get("without", "")))
 
 
-async def _job_frames(actor: Actor, place: Place, job_id: str, asked: str) -> AsyncIterator[bytes]:
+async def _job_frames(actor: Actor, place: Place, job_id: str, asked: str, without: str) -> AsyncIterator[bytes]:
     channel = await hub.job(job_id)
     await channel.refresh(younger_than_seconds=0.05)
     revision = _cursor(asked)
-    if revision is None or revision > channel.revision:
+    if revision is None or revision > channel.revision or await _is_gone(job_id, revision):
         yield frame("reset", "{}")
-        revision = 0
+        revision = revision if revision and revision <= channel.revision else 0
     yield await _job_frame(actor, place, job_id)
     # Ended before the client connected and nothing is left to replay: the snapshot said it all.
     is_over = revision == channel.revision and await _has_ended(actor, place, job_id)
     while not is_over:
         try:
-            for number, data, is_end in await channel.after(revision):
-                if number > revision + 1:
-                    yield frame("reset", "{}")
+            revision, frames = await channel.after(revision, without=without)
+            for _, data, is_end in frames:
                 yield data
-                revision, is_over = number, is_over or is_end
+                is_over = is_over or is_end
             if is_over:
                 yield await _job_frame(actor, place, job_id)
             elif revision >= channel.revision and not await channel.wait():
@@ -56,6 +55,12 @@ async def _job_frames(actor: Actor, place: Place, job_id: str, asked: str) -> As
         except DatabaseError:
             yield _HEALING
             await channel.wait()
+
+
+async def _is_gone(job_id: str, revision: int) -> bool:
+    """Whether the events right after this one have been compacted away."""
+    following = await database(jobs.story, job_id, after=revision, limit=1)
+    return bool(following) and following[0].revision > revision + 1
 
 
 def _cursor(asked: str) -> int | None:

@@ -54,6 +54,7 @@ def _query(name: str, description: str, kind: str = "string") -> dict[str, Any]:
 
 
 _AFTER = _query("after", "Where to go on, as the header Last-Event-ID says it; the header goes first.")
+_WITHOUT = _query("without", "A kind of event to leave out of what is long past, such as `progress`.")
 _TOP = _query("top", "How many classes the answer names at most.", "integer")
 _NAME = _query("name", "The file's name, for error messages.")
 
@@ -64,9 +65,9 @@ def _json(schema: type[BaseModel]) -> dict[str, Any]:
 
 _SAID: dict[str, dict[str, Any]] = {
     "upload": {"status": 201, "content": _json(UploadView), "body": _BYTES, "query": [_NAME], "tag": "datasets"},
-    "job_stream": {"status": 200, "content": _STREAM, "query": [_AFTER], "tag": "jobs"},
+    "job_stream": {"status": 200, "content": _STREAM, "query": [_AFTER, _WITHOUT], "tag": "jobs"},
     "predict": {"status": 200, "content": _json(Prediction), "body": _BYTES, "query": [_TOP, _NAME], "tag": "models"},
-    "load": {"status": 202, "tag": "models"},
+    "load": {"status": 204, "tag": "models"},
     "workspace_stream": {"status": 200, "content": _STREAM, "query": [_AFTER], "tag": "jobs"},
     "put_blob": {"status": 200, "content": _SHA256, "body": _BYTES, "tag": "attempts"},
     "post_blobs": {"status": 200, "content": _SHA256, "body": _BYTES, "tag": "attempts"},

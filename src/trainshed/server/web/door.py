@@ -6,8 +6,9 @@ import functools
 import logging
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -16,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from trainshed.errors import MethodNotAllowed, NotFound, NotSignedIn, TrainshedError
 from trainshed.schemas import Me, WorkspaceView
-from trainshed.server.services import hosts, people, sessions
+from trainshed.server.services import faults, hosts, people, sessions
 from trainshed.server.services.actors import Actor, Place
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,8 @@ def page(*methods: str) -> Callable[[View], View]:
                 return to_sign_in(request)
             except TrainshedError as error:
                 return problem(request, error, frame)
+            except (DatabaseError, InterfaceError) as error:
+                return problem(request, faults.of_database(error))
 
         return opened
 
@@ -83,8 +86,12 @@ def page(*methods: str) -> Callable[[View], View]:
 
 
 def to_sign_in(request: HttpRequest) -> HttpResponse:
-    """To the sign-in page, and back to where the person wanted to be."""
-    address = f"{reverse('sign-in')}?{urlencode({'next': request.get_full_path()})}"
+    """To the sign-in page, and back to where the person wanted to be: for a form, the page that it stands in."""
+    wanted = request.get_full_path()
+    if request.method not in ("GET", "HEAD"):
+        page_of_form = urlsplit(request.headers.get("Referer", ""))
+        wanted = page_of_form._replace(scheme="", netloc="").geturl() or "/"
+    address = f"{reverse('sign-in')}?{urlencode({'next': wanted})}"
     if request.headers.get("HX-Request"):
         return HttpResponse(headers={"HX-Redirect": address})
     return HttpResponseRedirect(address)
@@ -96,7 +103,8 @@ def problem(request: HttpRequest, error: TrainshedError, frame: Frame | None = N
     values = {"error": error, "title": title or titles.get(error.status, _("That did not work"))}
     values["frame"] = frame or _frame_at_home(request, error)
     if request.headers.get("HX-Request"):
-        headers = {"HX-Retarget": "#notices", "HX-Reswap": "beforeend"}
+        # Whatever part was asked for is not in it.
+        headers = {"HX-Retarget": "#notices", "HX-Reswap": "beforeend", "HX-Reselect": "unset"}
         return HttpResponse(render(request, "components/notice.html", values).content, headers=headers)
     return render(request, "problem.html", values, status=error.status)
 

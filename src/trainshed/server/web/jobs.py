@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from trainshed.errors import TrainshedError
 from trainshed.schemas import AttemptView, JobView, Waiting
-from trainshed.server.services import datasets, jobs, versions
+from trainshed.server.services import datasets, jobs, models, versions
 from trainshed.server.web.door import Frame, page
 
 _UNFINISHED = "blocked,queued,assigned,running,paused"
@@ -90,6 +90,7 @@ def show(frame: Frame, job_id: str) -> HttpResponse:
         parent=_parent(frame, job),
         dataset=_dataset(frame, job),
         classes=_class_names(frame, job),
+        model_is_there=_model_is_there(frame, job),
         settings=_settings(job.spec.get("recipe", {})),
         report=_report(job),
         counts=_counts(job),
@@ -141,6 +142,11 @@ def _dataset(frame: Frame, job: JobView) -> Any:
     """The dataset that a job fills or reads; a deleted one is nothing to link to."""
     dataset_id = job.spec.get("dataset_id")
     return _or_none(lambda: datasets.get(frame.actor, dataset_id, within=frame.place)) if dataset_id else None
+
+
+def _model_is_there(frame: Frame, job: JobView) -> bool:
+    model_id = (job.result or {}).get("model_id")
+    return bool(model_id and _or_none(lambda: models.get(frame.actor, model_id, within=frame.place)))
 
 
 def _class_names(frame: Frame, job: JobView) -> list[str]:

@@ -8,6 +8,7 @@ from django.contrib.auth import login, logout
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -20,6 +21,8 @@ from trainshed.server.web.door import Frame, page
 @require_http_methods(["GET", "POST"])
 def set_up(request: HttpRequest) -> HttpResponse:
     """The first owner's password, by the one-time link."""
+    if people.exist():
+        return redirect("sign-in")
     if request.method == "GET":
         return render(request, "people/setup.html", {"code": request.GET.get("code", "")})
     said = {name: request.POST.get(name, "") for name in ("code", "name", "email", "password")}
@@ -75,15 +78,15 @@ def settings(frame: Frame) -> HttpResponse:
         try:
             name, days = frame.request.POST.get("name", ""), frame.request.POST.get("days", "90")
             if not name.strip():
-                raise InvalidInput("Say what the token is for.")
+                raise InvalidInput(_("Say what the token is for."))
             if not (days.isascii() and days.isdigit() and 1 <= int(days) <= 3650):
-                raise InvalidInput(f"A token is valid for 1 to 3650 days, not {days[:40]!r}.")
+                raise InvalidInput(_("A token is valid for 1 to 3650 days, not %(days)r.") % {"days": days[:40]})
             values["made"] = tokens.issue(
                 frame.actor, name=name, scopes=("read", "write", "jobs"), expires_in_days=int(days)
             )
         except InvalidInput as error:
             values["refusal"] = error
-    shown = frame.show("people/settings.html", tokens=tokens.visible(frame.actor), **values)
+    shown = frame.show("people/settings.html", section="settings", tokens=tokens.visible(frame.actor), **values)
     shown["Cache-Control"] = "no-store"
     return shown
 

@@ -35,7 +35,6 @@ class Entry:
     value: Any = ""
     default: Any = ""
     error: str = ""
-    limits: dict[str, Any] = field(default_factory=dict)
     options: tuple[str, ...] = ()
     group: list[Entry] = field(default_factory=list)
 
@@ -176,6 +175,10 @@ def _form(
         refusal = InvalidInput(errors[""])
     entries = _entries(ClassificationRecipe, said.recipe, errors, "")
     chosen = said.recipe.get("backbone", _GOOD_BACKBONES[0])
+    dataset = _dataset(frame, said.dataset_id)
+    listed = list(datasets.visible(frame.actor, frame.place, cursor=None, limit=_MOST_LISTED).items)
+    if dataset and dataset.id not in {choice.id for choice in listed}:
+        listed.append(dataset)  # one of the oldest
     return frame.show(
         "trainings/train.html",
         status=422 if errors or refusal else 200,
@@ -183,8 +186,8 @@ def _form(
         said=said,
         errors=errors,
         refusal=refusal,
-        datasets=datasets.visible(frame.actor, frame.place, cursor=None, limit=_MOST_LISTED).items,
-        dataset=_dataset(frame, said.dataset_id),
+        datasets=listed,
+        dataset=dataset,
         other_backbone="" if chosen in _GOOD_BACKBONES else chosen,
         backbone=chosen if chosen in _GOOD_BACKBONES else "other",
         entries={entry.name: entry for entry in entries if entry.name in _OPEN},
@@ -216,7 +219,6 @@ def _entry(name: str, info: FieldInfo, value: Any, errors: dict[str, str]) -> En
         default if value is None and info.default is not None else value,
         default,
         errors.get(name, ""),
-        _limits(info),
         tuple(map(str, get_args(info.annotation))) if get_origin(info.annotation) is Literal else (),
     )
 
@@ -233,13 +235,3 @@ def _type(info: FieldInfo) -> str:
     if bool in kinds:
         return "checkbox"
     return "whole" if int in kinds else "number" if float in kinds else "text"
-
-
-def _limits(info: FieldInfo) -> dict[str, Any]:
-    """The bounds that an input can know; what they leave open is checked when the form arrives."""
-    found = {}
-    for bound in info.metadata:
-        for name, html in (("ge", "min"), ("gt", "min"), ("le", "max"), ("lt", "max"), ("max_length", "maxlength")):
-            if hasattr(bound, name):
-                found[html] = getattr(bound, name)
-    return found
