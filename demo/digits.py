@@ -115,6 +115,7 @@ def stay(service: Service, last_line: str) -> int:
         code = service.process.wait()
     except SystemExit:
         refuse_unclean(end(service.process))
+        print("Stopped.")
         return 0
     raise TrainshedError(f"The service ended by itself with exit code {code}.", hint="Its logs are in .demo/home/logs.")
 
@@ -189,7 +190,7 @@ def running(home: Path) -> Iterator[Service]:
     try:
         told = _first_words(process)
         with Client(told["url"], "none yet") as client:
-            password = secrets.token_urlsafe(9)
+            password = secrets.token_hex(8)
             client.setup(told["setup_code"], "Demo Owner", EMAIL, password)
             print(f"The service answers at {told['url']}.")
             yield Service(process, client, password)
@@ -285,9 +286,13 @@ def drawn(file: Path) -> list[str]:
 
 def look_around(service: Service, pictures: Path) -> str:
     command, seven = (_from_here(path) for path in (Path(sys.executable).parent / "trainshed", pictures / "7"))
-    return f"""The service goes on running until Ctrl-C. Look around, in another terminal:
+    return f"""The service goes on running until Ctrl-C. Look around in a browser:
 
-  {command} login {service.client.url} --email {EMAIL}     (the password is {service.password})
+  {service.client.url}     (sign in as {EMAIL} with the password {service.password})
+
+or in another terminal:
+
+  {command} login {service.client.url} --email {EMAIL}
   {command} models list
   {command} jobs list
   {command} predict digits {seven}/*.png --top 1

@@ -118,7 +118,7 @@ def test_a_story_of_which_the_beginning_is_gone_shows_its_newest_lines_soon(
     window = open_window(EMAIL)
     page = window.go(f"/w/{place['workspace_id']}/p/{place['project_id']}/jobs/{job_id}")
     lines = page.locator("[data-log] [data-line]")
-    expect(lines.last).to_contain_text(f"line {last}", timeout=15_000)
+    expect(lines.last).to_contain_text(f"line {last}", timeout=40_000)
     assert 4000 <= lines.count() <= 5000
     numbers = [int(words.rpartition(" ")[2]) for words in lines.all_text_contents()]
     assert numbers == list(range(last - len(numbers) + 1, last + 1)), "in order, nothing twice, nothing missing"

@@ -431,3 +431,13 @@ def test_a_tar_that_is_cut_off_damaged_or_has_a_giant_header_is_refused(tmp_path
     packed = tmp_path / "animals.tar.gz"
     packed.write_bytes(gzip.compress(data)[:-20])
     assert "cut off" in refusal(packed)
+
+
+@pytest.mark.parametrize("content", [b"", b"just text", b"PK\3\4 and nothing more", b"\x1f\x8b\x08 and nothing more"])
+def test_an_archive_is_called_as_its_owner_calls_it(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "e3b0c44298fc").write_bytes(content)
+    with (
+        pytest.raises(ArchiveRefused, match="'holiday.zip'"),
+        Archive.open(tmp_path / "e3b0c44298fc", name="holiday.zip", limits=GENEROUS) as archive,
+    ):
+        list(archive)

@@ -236,8 +236,21 @@ def test_a_page_with_a_secret_is_kept_by_no_cache(owner):
     assert owner.send("/settings", {"name": "laptop", "days": "7"}).headers["cache-control"] == "no-store"
 
 
+def test_a_reload_behind_a_new_token_makes_no_second_one(owner):
+    (key,) = (field.attributes["value"] for field in owner.page("/settings").all("input", name="key"))
+    form = {"name": "laptop", "days": "7", "key": key}
+    assert "not shown again" in Page(owner.send("/settings", form).text).text
+    reloaded = Page(owner.send("/settings", form).text)
+    assert "made its token already" in reloaded.text
+    assert len(owner.ask("GET", "/tokens").json()) == 1
+    (other,) = (field.attributes["value"] for field in reloaded.all("input", name="key"))
+    owner.send("/settings", form | {"key": other})
+    assert len(owner.ask("GET", "/tokens").json()) == 2
+
+
 @pytest.mark.parametrize(
-    ("name", "days"), [(" ", "7"), ("a", "0"), ("a", "-1"), ("a", "１"), ("a", "9" * 30), ("a", "")]
+    ("name", "days"),
+    [(" ", "7"), ("a", "0"), ("a", "-1"), ("a", "１"), ("a", "9" * 30), ("a", "9" * 5000), ("\u200b", "7"), ("a", "")],
 )
 def test_a_token_that_cannot_be_is_refused_with_words(owner, name, days):
     page = Page(owner.send("/settings", {"name": name, "days": days}).text)

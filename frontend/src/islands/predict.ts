@@ -1,6 +1,6 @@
 // A picture in, the model's answer out: dropped, pasted, chosen, photographed, or dragged from the page.
 // Several are answered one after the other; the last few stay in view.
-import { find, notify, Problem, problemFrom, proof, text, unreachable } from "../page";
+import { duration, find, notify, Problem, problemFrom, proof, text, unreachable } from "../page";
 
 interface Prediction {
   predictions: { label: string; score: number }[];
@@ -42,6 +42,8 @@ function drawCard(island: HTMLElement, file: File): HTMLElement {
   const picture = find<HTMLImageElement>("[data-picture]", card);
   // Not every format that the server reads can be drawn by a browser: HEIC, some TIFF.
   picture.addEventListener("error", () => showUndrawable(card, file));
+  // A tiny picture is enlarged as it is, in squares.
+  picture.addEventListener("load", () => picture.classList.toggle("[image-rendering:pixelated]", picture.naturalWidth < 64));
   picture.src = URL.createObjectURL(file);
   find("[data-again]", card).addEventListener("click", () => {
     card.dataset.state = "waiting";
@@ -82,7 +84,7 @@ async function answer(island: HTMLElement, card: HTMLElement, file: File): Promi
       status.textContent = words;
     });
     const total = Math.round(performance.now() - began);
-    status.textContent = text("took", { total, model: Math.round(said.milliseconds) });
+    status.textContent = text("took", { total: milliseconds(total), model: milliseconds(said.milliseconds) });
     showBars(island, card, said);
     card.dataset.state = "answered";
     const [best] = said.predictions;
@@ -122,6 +124,10 @@ function showBars(island: HTMLElement, card: HTMLElement, said: Prediction): voi
     return bar;
   });
   find("[data-bars]", card).replaceChildren(...bars);
+}
+
+function milliseconds(time: number): string {
+  return time < 1000 ? `${Math.round(time)} ms` : duration(time / 1000);
 }
 
 function percent(share: number): string {

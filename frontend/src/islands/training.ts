@@ -2,7 +2,7 @@
 import { chartIn, type Chart } from "../chart";
 import { Curve, LINES, type Line } from "../curve";
 import { follow, showJob, type Job, type Told } from "../live";
-import { ask, complain, find, notify, text } from "../page";
+import { ask, complain, find, notify, Problem, text } from "../page";
 
 const MOST_LINES = 5000;
 const WAITING = ["queued", "blocked"];
@@ -152,11 +152,12 @@ class JobPage {
     for (const button of this.element.querySelectorAll<HTMLButtonElement>("[data-do]")) button.disabled = true;
     try {
       await ask("POST", `${this.element.dataset.address}/${what}`);
+      moved();
     } catch (error) {
       complain(error);
       for (const button of this.element.querySelectorAll<HTMLButtonElement>("[data-do]")) button.disabled = false;
+      if (error instanceof Problem && error.status === 409) moved(); // it has moved on meanwhile
     }
-    moved();
     find("h1", this.element).focus();
   }
 }

@@ -362,7 +362,9 @@ class Row {
       event.preventDefault();
       const name = field.value.trim().replaceAll("/", " ");
       if (!name) return;
-      form.hidden = true;
+      // A second press would meet what moves up in its place.
+      form.inert = true;
+      setTimeout(() => (form.hidden = true), 700);
       answered(name);
     });
   }

@@ -45,21 +45,25 @@ class Archive:
         self._unpacked_bytes = 0
 
     @classmethod
-    def open(cls, path: Path | str, *, limits: ArchiveLimits | None = None) -> Archive:
-        """Open by content, not by name. Raises `ArchiveRefused` if it is no archive or is made to deceive."""
+    def open(cls, path: Path | str, *, name: str = "", limits: ArchiveLimits | None = None) -> Archive:
+        """Open by content. Errors call it `name`, or as the file is called.
+
+        Raises `ArchiveRefused` if it is no archive or is made to deceive.
+        """
         path = Path(path)
+        name = name or path.name
         limits = limits or ArchiveLimits.of_settings()
         with path.open("rb") as file:
             head = file.read(512)
         if head.startswith((b"PK\3\4", b"PK\5\6", b"PK\7\x08")):
-            return cls(Zip(path, limits), path.name, limits)
+            return cls(Zip(path, limits, name), name, limits)
         if is_tar(path, head):
-            return cls(Tar(path, limits), path.name, limits)
+            return cls(Tar(path, limits, name), name, limits)
         try:  # a zip may stand behind other bytes: self-extracting ones do
-            return cls(Zip(path, limits), path.name, limits)
+            return cls(Zip(path, limits, name), name, limits)
         except ArchiveRefused:
             raise ArchiveRefused(
-                f"'{path.name}' {_in_words(head)}, not a zip or tar archive.",
+                f"'{name}' {_in_words(head)}, not a zip or tar archive.",
                 hint="Pack the folder that holds the class folders as a zip, and upload that.",
             ) from None
 

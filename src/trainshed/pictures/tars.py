@@ -34,8 +34,9 @@ _KINDS: dict[bytes, Kind] = {
 class Tar:
     """The members of a tar file, for one thread at a time."""
 
-    def __init__(self, path: Path, limits: ArchiveLimits) -> None:
+    def __init__(self, path: Path, limits: ArchiveLimits, name: str) -> None:
         self._path = path
+        self._name = name
         self._limits = limits
         self._stream: _Stream | None = None
 
@@ -75,7 +76,7 @@ class Tar:
         """The stream, moved to `position`; to go back it starts over."""
         if self._stream is None or self._stream.position > position:
             self.close()
-            self._stream = _Stream(self._path, self._limits)
+            self._stream = _Stream(self._path, self._limits, self._name)
         self._stream.skip_to(position)
         return self._stream
 
@@ -104,14 +105,14 @@ class Tar:
             raise self._refusal("is damaged: a file's header cannot be read. Pack it again.") from None
 
     def _refusal(self, reason: str) -> ArchiveRefused:
-        return ArchiveRefused(f"'{self._path.name}' {reason}")
+        return ArchiveRefused(f"'{self._name}' {reason}")
 
 
 class _Stream:
     """The unpacked bytes from first to last; `position` is the place of the next one."""
 
-    def __init__(self, path: Path, limits: ArchiveLimits) -> None:
-        self._name = path.name
+    def __init__(self, path: Path, limits: ArchiveLimits, name: str) -> None:
+        self._name = name
         self._limits = limits
         self._file = path.open("rb")
         head = self._file.read(3)
@@ -160,7 +161,7 @@ def is_tar(path: Path, head: bytes) -> bool:
     """Whether the file, unpacked if need be, begins with a tar header; `head` is its first 512 bytes."""
     if not head.startswith(_PACKED):
         return _looks_like_header(head)
-    stream = _Stream(path, ArchiveLimits(max_total_bytes=1 << 62, max_file_bytes=1 << 62))
+    stream = _Stream(path, ArchiveLimits(max_total_bytes=1 << 62, max_file_bytes=1 << 62), path.name)
     try:
         return _looks_like_header(stream.read(_BLOCK))
     except ArchiveRefused:

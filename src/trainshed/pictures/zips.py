@@ -34,9 +34,10 @@ _CHUNK_BYTES = 1 << 20
 class Zip:
     """The members of a zip file. Safe to read from several threads."""
 
-    def __init__(self, path: Path, limits: ArchiveLimits) -> None:
-        """Read the directory once. Raises `ArchiveRefused` for a cut or deceiving archive."""
+    def __init__(self, path: Path, limits: ArchiveLimits, name: str) -> None:
+        """Read the directory once; errors say `name`. Raises `ArchiveRefused` for a cut or deceiving archive."""
         self._path = path
+        self._name = name
         self._limits = limits
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -180,7 +181,7 @@ class Zip:
         return self._refusal("has entries that share their bytes, as archive bombs do. Pack it again.")
 
     def _refusal(self, reason: str) -> ArchiveRefused:
-        return ArchiveRefused(f"'{self._path.name}' {reason}")
+        return ArchiveRefused(f"'{self._name}' {reason}")
 
 
 def _sizes_64(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:

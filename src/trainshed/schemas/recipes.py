@@ -31,6 +31,7 @@ class ClassificationRecipe(Frozen):
     backbone: str = Field(
         "tf_efficientnet_lite0",
         max_length=120,
+        pattern=r"^[!-~]+$",
         description="`scratch-cnn` (small, trained from nothing), or the name of any timm backbone.",
     )
     weights: Literal["auto", "package", "hub", "none"] = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import time
 
@@ -63,6 +64,38 @@ def test_of_many_who_make_the_same_name_at_once_one_succeeds(editor, lab):
 def test_an_unknown_task_is_refused_by_name(editor, lab):
     answer = editor.post(f"{lab.path}/datasets", {"name": "n", "task": "detection?"})
     problem(answer, 422, "invalid_input", "'detection?'")
+
+
+@pytest.mark.parametrize("name", ["", " ", "\u200b", "\u202e\u202c", "\u2028", "x" * 301])
+def test_a_name_that_cannot_be_seen_or_is_too_long_is_refused(editor, lab, name):
+    problem(editor.post(f"{lab.path}/datasets", {"name": name}), 422, "invalid_input")
+    made = ok(editor.post(f"{lab.path}/datasets", {"name": "visible"}), 201)
+    problem(editor.patch(f"{lab.path}/datasets/{made['id']}", {"name": name}), 422, "invalid_input")
+
+
+@pytest.mark.parametrize("name", ["犬", "🐕", "…", "\u202eabc", "e\u0301"])
+def test_a_name_of_any_script_or_sign_is_a_name(editor, lab, name):
+    assert ok(editor.post(f"{lab.path}/datasets", {"name": name}), 201)["name"] == name
+
+
+FORGED = [
+    '[1e400, "x"]',
+    f'[1{400 * "0"}, "x"]',
+    '[1.0, "\\ud800"]',
+    "[" * 12_000,
+    "[1]",
+    "{}",
+    '["a", "x"]',
+    "nothing",
+]
+
+
+@pytest.mark.parametrize("forged", FORGED, ids=range(len(FORGED)))
+@pytest.mark.parametrize("what", ["datasets", "jobs", "models"])
+def test_a_crafted_cursor_is_refused_in_every_list(editor, lab, what, forged):
+    cursor = base64.urlsafe_b64encode(forged.encode()).decode()
+    answer = editor.get(f"{lab.path}/{what}", params={"cursor": cursor})
+    problem(answer, 422, "invalid_input", "is not one that a page gave")
 
 
 def test_a_dataset_counts_what_can_be_seen(editor, lab):

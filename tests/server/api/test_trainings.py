@@ -43,6 +43,21 @@ def test_a_dataset_without_a_version_gets_one_before_the_training_starts(editor,
     assert job["spec"]["snapshot_job_id"] == snapshot.id and snapshot.spec["dataset_id"] == dataset.id
 
 
+def test_a_name_with_a_nul_is_stored_without_it_on_every_database(editor, lab):
+    dataset = lab.dataset("digits")
+    lab.image(dataset)
+    assert _train(editor, lab, dataset_id=dataset.id, name="a\0b")["spec"]["name"] == "a\ufffdb"
+
+
+@pytest.mark.parametrize("backbone", ["\0", "a b", "", "../x\n", "résumé"])
+def test_a_backbone_that_can_be_no_name_is_refused_before_anything_is_queued(editor, lab, backbone):
+    dataset = lab.dataset("digits")
+    lab.image(dataset)
+    body = {"dataset_id": dataset.id, "recipe": {"backbone": backbone}}
+    problem(editor.post(f"{lab.path}/trainings", body), 422, "invalid_input")
+    assert not _snapshots(lab)
+
+
 def test_the_training_that_waited_reads_the_version_that_was_taken_for_it(editor, lab, nobody):
     from trainshed.server.queue import ledger
     from trainshed.server.records.models import Host, Slot

@@ -28,7 +28,7 @@ _SAY_EVERY_SECONDS = 0.25
 
 
 def handle(work: Work) -> tuple[dict[str, Any], dict[str, Path]]:
-    with pictures.Archive.open(work.input("archive")) as archive:
+    with pictures.Archive.open(work.input("archive"), name=work.assignment.spec["archive_name"]) as archive:
         task = _Import(work, pictures.class_folders(archive), work.client.staged_names())
         with pictures.Inspectors() as inspectors:
             for name, outcome in inspectors.map(task.fresh()):

@@ -12,7 +12,7 @@ from trainshed.schemas import BlobRef, DatasetView, ImageView, ImportReport, Job
 from trainshed.server.queue import ledger
 from trainshed.server.queue.ledger import Held
 from trainshed.server.records.models import Dataset, Image, ImageClass, Job, Upload
-from trainshed.server.services import blobs, jobs, pages, uploads, workspaces
+from trainshed.server.services import blobs, jobs, names, pages, uploads, workspaces
 from trainshed.server.services.actors import Actor, Need, Place, gate
 
 TASKS = ("classification",)
@@ -29,13 +29,6 @@ def get_image(actor: Actor, image_id: str, *, within: Place) -> Image:
     return image
 
 
-def _proved_name(name: str) -> str:
-    name = name.strip()
-    if not 1 <= len(name) <= 300:
-        raise InvalidInput(f"A dataset's name must have 1 to 300 characters; this one has {len(name)}.")
-    return name
-
-
 def create(actor: Actor, place: Place, *, name: str, task: str) -> DatasetView:
     project = workspaces.get_project(actor, place, "work")
     if task not in TASKS:
@@ -43,7 +36,7 @@ def create(actor: Actor, place: Place, *, name: str, task: str) -> DatasetView:
     try:
         with transaction.atomic():
             row = Dataset.objects.create(
-                workspace_id=project.workspace_id, project=project, name=_proved_name(name), task=task
+                workspace_id=project.workspace_id, project=project, name=names.proved(name, "A dataset's"), task=task
             )
     except IntegrityError:
         raise _name_taken(name) from None
@@ -59,7 +52,7 @@ def _name_taken(name: str) -> Conflict:
 
 def rename(actor: Actor, dataset_id: str, name: str, within: Place) -> DatasetView:
     row = get(actor, dataset_id, need="work", within=within)
-    row.name = _proved_name(name)
+    row.name = names.proved(name, "A dataset's")
     try:
         with transaction.atomic():
             row.save(update_fields=["name"])
@@ -174,8 +167,8 @@ def stage(held: Held, staged: list[StagedImage]) -> None:
         job = Job.objects.get(id=held.job_id)
         if job.kind != "import":
             raise InvalidInput("Only an import stages images.")
-        names = (sha256 for image in staged for sha256 in (image.sha256, image.thumbnail_sha256))
-        blobs.require_held(names, held.workspace_id)
+        hashes = (sha256 for image in staged for sha256 in (image.sha256, image.thumbnail_sha256))
+        blobs.require_held(hashes, held.workspace_id)
         lock_for(job)
         rows = [
             Image(
@@ -217,8 +210,8 @@ def publish_import(job: Job, result: dict[str, Any], artifacts: dict[str, str]) 
         again = [row[0] for row in staged.values_list("id", "name", "blob_id", "class_name") if row[1:] in known]
         for start in range(0, len(again), 500):
             Image.objects.filter(id__in=again[start : start + 500]).delete()
-    names = staged.values_list("class_name", flat=True).distinct().order_by("class_name")
-    for name in list(names):
+    class_names = staged.values_list("class_name", flat=True).distinct().order_by("class_name")
+    for name in list(class_names):
         image_class, _ = ImageClass.objects.get_or_create(
             dataset=dataset, name=name, defaults={"workspace_id": dataset.workspace_id}
         )

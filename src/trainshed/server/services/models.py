@@ -26,7 +26,7 @@ from trainshed.schemas import (
 )
 from trainshed.server.queue import ledger
 from trainshed.server.records.models import Artifact, Dataset, DatasetVersion, Host, Job, TrainedModel
-from trainshed.server.services import blobs, datasets, jobs, pages, versions, workspaces
+from trainshed.server.services import blobs, datasets, jobs, names, pages, versions, workspaces
 from trainshed.server.services.actors import Actor, Need, Place, gate
 
 
@@ -41,9 +41,7 @@ def visible(actor: Actor, place: Place, *, cursor: str | None, limit: int) -> Pa
 
 def rename(actor: Actor, model_id: str, name: str, within: Place) -> ModelView:
     row = get(actor, model_id, need="work", within=within)
-    if not 1 <= len(name.strip()) <= 300:
-        raise InvalidInput("A model's name must have 1 to 300 characters.")
-    row.name = name.strip()
+    row.name = names.proved(name, "A model's")
     row.save(update_fields=["name"])
     return view(row)
 
@@ -122,7 +120,7 @@ def _submit_training(
     key: str | None,
     parents: tuple[str, ...] = (),
 ) -> JobView:
-    name = name[:300]
+    name = names.proved(name[: names.MOST_CHARACTERS], "A model's")
     return jobs.submit(
         actor,
         ledger.Request(

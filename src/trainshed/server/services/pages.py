@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -47,6 +48,8 @@ def _encode(created_at: float, id_: str) -> str:
 def _decode(cursor: str) -> tuple[float, str]:
     try:
         created_at, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return float(created_at), str(id_)
-    except (ValueError, TypeError):
+        if not math.isfinite(float(created_at)):
+            raise ValueError
+        return float(created_at), str(id_).encode("ascii").decode()
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise InvalidInput(f"The cursor {cursor[:40]!r} is not one that a page gave.") from None

@@ -7,6 +7,7 @@ import time
 from trainshed.errors import InvalidInput, NotFound
 from trainshed.schemas import TokenView
 from trainshed.server.records.models import Token
+from trainshed.server.services import names
 from trainshed.server.services.actors import SCOPES, Actor, hash_secret, new_secret, require_person
 
 _DEFAULT_DAYS = 90.0
@@ -24,7 +25,7 @@ def issue(
     row = Token.objects.create(
         kind="personal",
         person=person,
-        name=name.strip()[:200] or "unnamed",
+        name=names.proved(name[:200] if name.strip() else "unnamed", "A token's"),
         scopes=sorted(set(scopes)),
         sha256=hash_secret(secret),
         expires_at=time.time() + expires_in_days * 86400 if expires_in_days else None,

@@ -99,7 +99,7 @@ def to_sign_in(request: HttpRequest) -> HttpResponse:
 
 def problem(request: HttpRequest, error: TrainshedError, frame: Frame | None = None, title: str = "") -> HttpResponse:
     """An error as a page, or as a notice where only a part of a page was asked for."""
-    titles = {403: _("You may look, but not do this"), 404: _("There is nothing here")}
+    titles = {403: _("You may look, but not do this"), 404: _("Not found")}
     values = {"error": error, "title": title or titles.get(error.status, _("That did not work"))}
     values["frame"] = frame or _frame_at_home(request, error)
     if request.headers.get("HX-Request"):

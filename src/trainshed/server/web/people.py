@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from django.contrib.auth import login, logout
@@ -24,7 +25,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
     if people.exist():
         return redirect("sign-in")
     if request.method == "GET":
-        return render(request, "people/setup.html", {"code": request.GET.get("code", "")})
+        return render(request, "people/setup.html", {"code": request.GET.get("code", ""), "is_fresh": True})
     said = {name: request.POST.get(name, "") for name in ("code", "name", "email", "password")}
     try:
         person = people.make_first_owner(**said)
@@ -79,16 +80,29 @@ def settings(frame: Frame) -> HttpResponse:
             name, days = frame.request.POST.get("name", ""), frame.request.POST.get("days", "90")
             if not name.strip():
                 raise InvalidInput(_("Say what the token is for."))
-            if not (days.isascii() and days.isdigit() and 1 <= int(days) <= 3650):
+            if not (days.isascii() and days.isdigit() and len(days) <= 4 and 1 <= int(days) <= 3650):
                 raise InvalidInput(_("A token is valid for 1 to 3650 days, not %(days)r.") % {"days": days[:40]})
+            _require_first_time(frame.request)
             values["made"] = tokens.issue(
                 frame.actor, name=name, scopes=("read", "write", "jobs"), expires_in_days=int(days)
             )
         except InvalidInput as error:
             values["refusal"] = error
-    shown = frame.show("people/settings.html", section="settings", tokens=tokens.visible(frame.actor), **values)
+    values |= {"tokens": tokens.visible(frame.actor), "key": secrets.token_urlsafe(12)}
+    shown = frame.show("people/settings.html", section="settings", **values)
     shown["Cache-Control"] = "no-store"
     return shown
+
+
+def _require_first_time(request: HttpRequest) -> None:
+    """A reload sends the form once more: that is no wish for a second token. Raises `InvalidInput`."""
+    key, used = request.POST.get("key", "")[:40], request.session.get("used_keys", [])
+    if key and key in used:
+        raise InvalidInput(
+            _("This form has made its token already, and shows it only once."),
+            hint=_("If you have not kept it, revoke it below and make another one."),
+        )
+    request.session["used_keys"] = [*used[-9:], key]
 
 
 @page("POST")

@@ -117,6 +117,11 @@ def _by_field(error: ValidationError) -> dict[str, str]:
     found = {}
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         words = problem["msg"].removeprefix("Value error, ").replace("Input should be", _("Must be"))
+        words = {
+            "int_parsing": _("Write a whole number."),
+            "float_parsing": _("Write a number."),
+            "string_pattern_mismatch": _("Write its name in timm."),
+        }.get(problem["type"], words)
         found[".".join(map(str, problem["loc"]))] = words[:1].upper() + words[1:] + ("" if words.endswith(".") else ".")
     return found
 
@@ -183,6 +188,7 @@ def _form(
         "trainings/train.html",
         status=422 if errors or refusal else 200,
         section="models",
+        origin=dataset if frame.request.GET.get("dataset") else None,
         said=said,
         errors=errors,
         refusal=refusal,
