@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +65,10 @@ def _round(project: Any, guards: ThreadPoolExecutor) -> float:
     from trainshed.server.queue import ledger
 
     _submit(project, JOBS_PER_ROUND)
-    began = time.perf_counter()
-    at_work: set[Future[None]] = set()
-    num_claimed = 0
-    while at_work or num_claimed < JOBS_PER_ROUND:
-        claimed = ledger.assign(lease_seconds=30) if num_claimed < JOBS_PER_ROUND else []
-        num_claimed += len(claimed)
-        at_work |= {guards.submit(_guard, assigned.held) for assigned in claimed}
-        ended, at_work = wait(at_work, return_when=FIRST_COMPLETED)
-        for one in ended:
-            one.result()
+    num_done, began = 0, time.perf_counter()
+    while num_done < JOBS_PER_ROUND:
+        claimed = [assigned.held for assigned in ledger.assign(lease_seconds=30)]
+        num_done += len(list(guards.map(_guard, claimed)))
     return JOBS_PER_ROUND / (time.perf_counter() - began)
 
 
@@ -241,9 +235,9 @@ def against_procrastinate(ledger: Ledger, url: str) -> Figure:
 
 
 def claims(ledger: Ledger, name: str) -> list[Figure]:
-    empty = statistics.median(ledger.ask("claim") for _ in range(3))
+    empty = statistics.median(ledger.ask("claim") for _ in range(5))
     ledger.ask("fill")
-    full = statistics.median(ledger.ask("claim") for _ in range(3))
+    full = statistics.median(ledger.ask("claim") for _ in range(5))
     return [
         Figure(
             id="P3", name=f"claim p95 ms, {name}", ours=empty, anchor=None, anchor_name="", ratio=None,

@@ -34,6 +34,7 @@ from figures import Figure, alternate, arguments, median_interval, print_figures
 
 TARGETS = ("<= 1.2 x", ">= 0.9 x")
 LATENCY_REQUESTS = 40
+MOST_SECONDS_TO_START = 60
 CONCURRENCY, THROUGHPUT_SECONDS = 32, 3.0
 BARE = "bare Starlette"
 Measure = Callable[["Place"], float]

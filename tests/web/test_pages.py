@@ -78,8 +78,9 @@ class Row:
 
 TABLE = [
     Row("GET", "front", "person", 302),
-    Row("GET", "set-up", "anybody"),
-    Row("POST", "set-up", "anybody", 422),
+    # An installation that has people leads from its used-up link to the sign-in.
+    Row("GET", "set-up", "anybody", 302),
+    Row("POST", "set-up", "anybody", 302),
     Row("GET", "sign-in", "anybody"),
     Row("POST", "sign-in", "anybody", 422),
     Row("POST", "sign-out", "anybody", 302),

@@ -96,13 +96,14 @@ class Visitor:
 
     def send(self, path: str, form: dict[str, str] | None = None) -> httpx.Response:
         """Send a form as a page of ours does, with the proof that stands in it."""
-        proof = self._proof("/setup" if path == "/setup" else "/sign-in")
-        return self.http.post(path, data={**(form or {}), "csrfmiddlewaretoken": proof})
+        return self.http.post(path, data={**(form or {}), "csrfmiddlewaretoken": self._proof()})
 
-    def _proof(self, path: str) -> str:
-        if "csrftoken" not in self.http.cookies:
-            return Page(self.get(path).text).proof
-        return self.http.cookies["csrftoken"]
+    def _proof(self) -> str:
+        """From the cookie, or else from the page that has a form: before the first owner, and after."""
+        if "csrftoken" in self.http.cookies:
+            return self.http.cookies["csrftoken"]
+        first_run = self.get("/setup")
+        return Page((first_run if first_run.status_code == 200 else self.get("/sign-in")).text).proof
 
     def sign_in(self, email: str, password: str = PASSWORD, next_: str = "") -> httpx.Response:
         return self.send("/sign-in", {"email": email, "password": password, "next": next_})

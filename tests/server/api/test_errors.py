@@ -38,7 +38,7 @@ def test_a_file_that_is_not_there_is_a_problem_too(nobody, path):
 def test_elsewhere_a_path_that_is_none_is_a_page_for_people(nobody, path):
     answer = nobody.http.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
-    assert "There is nothing here" in answer.text
+    assert "Not found" in answer.text
 
 
 WRONG_METHODS = [
