@@ -106,7 +106,9 @@ def test_a_training_pauses_goes_on_and_is_cloned_on_a_persons_word(
     page.locator("#do-resume").click()
     expect(page.locator("#status")).to_have_attribute("data-state", "running", timeout=60_000)
     expect(page.locator("#attempts li")).to_have_count(2)
-    page.locator("a[href*='clone=']").click()
+    page.locator("#do-cancel").click()
+    page.locator("dialog[open] button[value=cancel]").click()
+    page.locator("a[href*='clone=']").click(timeout=30_000)
     page.wait_for_url("**/train?clone=*")
     expect(page.locator("#field-epochs")).to_have_value("400")
     assert page.locator("#field-dataset").input_value() == job.spec["dataset_id"]
