@@ -28,7 +28,7 @@ POLL_SECONDS = 5.0
 _KEPT_EVENTS = 1000
 _LISTED_JOBS = 100
 # What one watcher holds at most while it is slow to read.
-_MOST_FRAMES = 250
+_MOST_FRAMES = 100
 
 
 def frame(kind: str, data: str, cursor: str = "") -> bytes:
