@@ -29,6 +29,8 @@ class Attempt:
     """A `Work` of the server's assignment, and what it has said."""
 
     def __init__(self, server: AttemptServer, client: AttemptClient, folder: Path) -> None:
+        spec = {"archive_name": "pictures.zip", **server.assignment.spec}
+        server.assignment = server.assignment.model_copy(update={"spec": spec})
         folder.mkdir()
         self._said = folder / "said"
         self._file = self._said.open("wb")
@@ -175,7 +177,7 @@ def test_an_import_without_any_picture_fails_with_examples(server: AttemptServer
 
 def test_a_file_that_is_no_archive_is_refused(server: AttemptServer, attempts: Iterator[Attempt]) -> None:
     server.add(picture(1), name="archive")
-    with pytest.raises(ArchiveRefused, match="single picture"):
+    with pytest.raises(ArchiveRefused, match="'pictures.zip' .* single picture"):
         imports.handle(next(attempts).work)
     assert not server.staged
 
