@@ -172,7 +172,7 @@ def test_a_foreign_and_an_unknown_id_give_the_same_page(visit, row):
     for name in (name for name in mine if f"{{{name}}}" in path):
         answers = [visitor.get(path.format(**{**mine, name: id_})) for id_ in (UNKNOWN, theirs[name])]
         assert [answer.status_code for answer in answers] == [404, 404], name
-        unknown, known = map(visitors.without_proofs, answers)
+        unknown, known = map(visitors.lasting, answers)
         assert unknown == known, name
         assert UNKNOWN not in unknown
     if row.things is not nothing:

@@ -13,8 +13,8 @@ import httpx
 
 PASSWORD = "correct horse battery"
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
-# A form's proof is masked anew in each answer.
-_PROOF = re.compile(r'(name="csrfmiddlewaretoken" value=)"\w+"')
+# A form's proof is masked anew in each answer, and a page says when it was drawn.
+_OF_THE_MOMENT = re.compile(r'(name="csrfmiddlewaretoken" value=|data-drawn-at=)"\w+"')
 
 
 @dataclass
@@ -133,8 +133,9 @@ def session_of(person: Any, visitor: Visitor) -> Visitor:
     return visitor
 
 
-def without_proofs(answer: httpx.Response) -> str:
-    return _PROOF.sub(r'\1""', answer.text)
+def lasting(answer: httpx.Response) -> str:
+    """An answer without what is of its moment alone."""
+    return _OF_THE_MOMENT.sub(r'\1""', answer.text)
 
 
 def routes() -> Iterator[tuple[str, str]]:
