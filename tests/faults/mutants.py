@@ -93,11 +93,11 @@ MUTANTS = [
     Mutant(
         "leader: one at a time", SQL, "LEAD", "WHERE leader.holder = excluded.holder OR leader.expires_at < {now}", ""
     ),
-    Mutant("renewal: prolongs the lease", LEDGER, "renew", "    _run(sql.RENEW, ", "    len(sql.RENEW); dict("),
+    Mutant("renewal: prolongs the lease", LEDGER, "renew", "    _write(sql.RENEW, ", "    len(sql.RENEW); dict("),
     Mutant("events: a repeated batch", LEDGER, "tell", "events[max(0, seen - first) :]", "events"),
     Mutant("submit: the key's request", LEDGER, "_made_before", "found[0][1] != fingerprint", "False"),
     Mutant("deaths: three fail the job", LEDGER, "_verdict", "deaths + 1 < MOST_DEATHS", "True"),
-    Mutant("an end frees the slots", LEDGER, "_close", "    _run(sql.FREE_SLOTS, attempt_id=held.attempt_id)\n", ""),
+    Mutant("an end frees the slots", LEDGER, "_close", "    _write(sql.FREE_SLOTS, attempt_id=held.attempt_id)\n", ""),
     Mutant(
         "guard: ends when it is superseded",
         GUARD,
