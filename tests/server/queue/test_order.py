@@ -179,9 +179,18 @@ def test_every_plan_is_sound(jobs, hosts, weights, held):
     assert places == list(range(1, len(places) + 1))
     states = ["placed" if decision.host_id else "waits" for decision in decisions if decision.host_id or decision.place]
     assert states == sorted(states)  # after the first that waits nobody is placed
+    in_line = [decision.job for decision in decisions if decision.host_id or decision.place]
     for workspace in "abc":
-        mine = [decision.job.rank for decision in decisions if decision.job.workspace_id == workspace]
+        mine = [job.rank for job in in_line if job.workspace_id == workspace]
         assert mine == sorted(mine)
+
+
+def test_a_job_that_fits_nowhere_changes_nobodys_turn():
+    """The line that is told holds such jobs, and the one that is acted on does not: both must be the same."""
+    jobs = [_job("a1", "a", gpus=1, at=1), _job("b1", "b", gpus=1, at=2)]
+    unfit = _job("a2", "a", gpus=2, priority=1, at=3)
+    for queued in (jobs, [*jobs, unfit]):
+        assert _placed(list(plan(queued, _shares(a=1, b=1), _pool(h=1)))) == ["a1"]
 
 
 # On the ledger

@@ -90,7 +90,11 @@ def plan(jobs: list[QueuedJob], shares: list[Share], pool: Pool) -> Iterator[Dec
     """Decide for each job in order. Nobody overtakes a job that only waits for slots to become free."""
     queues: dict[str, list[QueuedJob]] = defaultdict(list)
     for job in sorted(jobs, key=lambda job: job.rank, reverse=True):
-        queues[job.workspace_id].append(job)
+        # What fits nowhere takes no turn: at the head of its workspace it would give that turn another age.
+        if job.num_slots > pool.largest_host:
+            yield Decision(job, reason=_fits_nowhere(job, pool))
+        else:
+            queues[job.workspace_id].append(job)
     held = {share.workspace_id: share for share in shares}
     place, blocked = 1, False
     while queues:
@@ -98,9 +102,6 @@ def plan(jobs: list[QueuedJob], shares: list[Share], pool: Pool) -> Iterator[Dec
         job = queues[workspace_id].pop()
         if not queues[workspace_id]:
             del queues[workspace_id]
-        if job.num_slots > pool.largest_host:
-            yield Decision(job, reason=_fits_nowhere(job, pool))
-            continue
         taken = None if blocked else pool.take(job.num_slots)
         held[workspace_id].num_held += job.num_slots
         if taken:
