@@ -23,6 +23,9 @@ from trainshed.schemas import ARCHIVE_FILES, DatasetView, Event, JobView, ModelV
 
 Tell = Callable[[str], None]
 FIRST_UNSEEN, NUM_UNSEEN = 1700, 40
+# 400 digits of a few hands teach the other hands' 32 to 38 of 40, by seed and by machine (measured over 24 trainings);
+# guessing gives 4, and a class list in the wrong order about as many. How good a training must be, tests/demo says.
+WANTED_RIGHT = 28
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,7 @@ def trained(running: Service, tmp_path_factory: pytest.TempPathFactory) -> tuple
     assert imported.result is not None and imported.result["num_taken"] == 400 and not imported.result["skipped"]
     check_history(running, imported)
     seen: list[Event] = []
-    job = running.client.jobs.watch(running.client.train(arrived.dataset, recipe(epochs=8)), seen.append)
+    job = running.client.jobs.watch(running.client.train(arrived.dataset, recipe()), seen.append)
     assert job.state == "succeeded", job.reason
     return job, seen, running.client.datasets.get(arrived.dataset)
 
@@ -89,7 +92,7 @@ def test_the_model_knows_digits_that_it_has_never_seen(
     began = time.perf_counter()
     running.client.models.predict(model, unseen[0])
     tell(f"{num_right} of {NUM_UNSEEN} unseen digits right; one answer took {time.perf_counter() - began:.3f} s")
-    assert num_right >= 0.8 * NUM_UNSEEN
+    assert num_right >= WANTED_RIGHT
     assert model.metrics["accuracy"] >= 0.9
 
 
