@@ -17,7 +17,12 @@ import postgresql
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _NO_TESTS = 5  # pytest's exit code when nothing was selected
-ON_POSTGRESQL = ("tests/server", "tests/web", "tests/journeys")
+# What speaks to a database. The journeys that are about files, or about what a process imports, are left to SQLite.
+ON_POSTGRESQL = (
+    "tests/server",
+    "tests/web",
+    *(f"tests/journeys/test_{name}.py" for name in ("demo_path", "deaths", "orders", "database_outage")),
+)
 IN_BROWSER = "tests/browser"
 
 
@@ -26,10 +31,16 @@ def main(arguments: list[str]) -> int:
     paths = [one for one in arguments if one.startswith("tests") and Path(one.partition("::")[0]).exists()]
     options = [one for one in arguments if one not in paths]
     codes = [run_on_sqlite(paths or ["tests"], options)]
-    again = [path for path in paths if path.startswith(ON_POSTGRESQL)] if paths else [*ON_POSTGRESQL]
+    again = of_database(paths or ["tests"])
     if again:
         codes.append(run_on_postgresql(again, options))
     return max(codes)
+
+
+def of_database(paths: list[str]) -> list[str]:
+    """The parts of these paths that speak to a database."""
+    whole = [path for path in paths if path.startswith(ON_POSTGRESQL)]
+    return whole + [part for part in ON_POSTGRESQL if part not in whole and part.startswith(tuple(paths))]
 
 
 def run_on_sqlite(paths: list[str], options: list[str]) -> int:

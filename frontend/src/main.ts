@@ -5,6 +5,8 @@ import Alpine from "@alpinejs/csp";
 import { registerComponents } from "./components";
 import { proof, notify, text } from "./page";
 import { watchWorkspace } from "./live";
+import { keepAges, showMoments } from "./moments";
+import { keepTyped } from "./typed";
 
 // A strict content security policy: nothing is evaluated, no style is written into the page.
 htmx.config.allowEval = false;
@@ -39,11 +41,6 @@ function mountIslands(within: ParentNode): void {
   }
 }
 
-function showMoments(within: ParentNode): void {
-  const shown = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
-  for (const element of within.querySelectorAll<HTMLTimeElement>("time[datetime]")) element.title = shown.format(new Date(element.dateTime));
-}
-
 registerComponents(Alpine);
 Alpine.start();
 document.addEventListener("htmx:load", (event) => {
@@ -53,4 +50,6 @@ document.addEventListener("htmx:load", (event) => {
 });
 mountIslands(document);
 showMoments(document);
+keepAges();
+keepTyped();
 watchWorkspace();

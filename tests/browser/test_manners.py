@@ -11,8 +11,9 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from browser.chromium import Mouse
-from browser.conftest import EMAIL, FreshService, OpenWindow, Things, write_digits
+from browser.conftest import EMAIL, PASSWORD, FreshService, OpenWindow, Things, write_digits
 from browser.test_watching import address, wait_for_points
+from trainshed import Client
 from trainshed.errors import StateConflict
 from trainshed.schemas import JobView
 
@@ -128,6 +129,69 @@ def test_a_number_that_is_none_is_refused_in_its_field_with_all_else_kept(
     expect(field).to_have_value("0,001")
     expect(page.locator("#field-epochs")).to_have_value("7")
     window.forgive("422")
+
+
+def test_what_was_typed_outlives_the_session(running: FreshService, open_window: OpenWindow, things: Things) -> None:
+    window = open_window(EMAIL)
+    form = of_project(things, f"/train?dataset={things.dataset.id}")
+    page = window.go(form)
+    page.locator("summary", has_text="Advanced").click()
+    page.locator("#field-epochs").fill("7")
+    page.locator("#field-name").fill("Blumen 花")
+    page.locator("[name=frozen_first]").uncheck()
+    num_jobs = len(list(running.client.jobs.list()))
+    page.context.clear_cookies(name="sessionid")
+    page.locator("main form[method=post] button.btn-primary").click()
+    page.wait_for_url("**/sign-in?*")
+    page.locator("input[name=email]").fill(EMAIL)
+    page.locator("input[name=password]").fill("wrong the first time")
+    page.locator("main form button").click()
+    expect(page.locator("main [role=alert]")).to_be_visible()
+    window.forgive("422")
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("main form button").click()
+    page.wait_for_url("**/train?*")
+    expect(page.locator("#notices .alert")).to_contain_text("nothing has been sent")
+    expect(page.locator("#field-epochs")).to_have_value("7")
+    expect(page.locator("#field-name")).to_have_value("Blumen 花")
+    assert not page.locator("[name=frozen_first]").is_checked()
+    assert len(list(running.client.jobs.list())) == num_jobs
+    window.go(of_project(things))
+    window.go(form)
+    expect(page.locator("#field-epochs")).to_have_value("12")
+
+
+def test_an_age_goes_on_in_an_open_page(open_window: OpenWindow, things: Things) -> None:
+    window = open_window(EMAIL)
+    window.page.clock.install()
+    page = window.go(address(things.job))
+    told = page.locator("#status time")
+    expect(told).to_be_visible()
+    before = told.inner_text()
+    page.clock.fast_forward("05:00:00")
+    expect(told).to_have_text("5 hours ago")
+    assert before != "5 hours ago"
+
+
+def test_what_a_colleague_begins_appears_with_one_request(
+    running: FreshService, open_window: OpenWindow, things: Things, tmp_path: Path
+) -> None:
+    """Also on the page of a project in which there was nothing."""
+    workspace = things.dataset.workspace_id
+    made = running.client.transport.request("POST", f"/workspaces/{workspace}/projects", json={"name": "Empty so far"})
+    page = open_window(EMAIL).go(f"/w/{workspace}/p/{made.json()['id']}")
+    expect(page.locator("#newest")).to_be_empty()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url == page.url else None)
+    with Client(running.url, running.client.transport.token, project="Empty so far") as of_colleague:
+        arrived = of_colleague.datasets.import_folder(write_digits(tmp_path / "digits"))
+        expect(page.locator("#newest [data-job]")).to_have_count(1)
+        of_colleague.jobs.wait(arrived.job, 60, must_succeed=True)
+        story = list(of_colleague.jobs.events(arrived.job))
+    expect(page.locator(f"#newest [data-job='{arrived.job.id}']")).to_have_attribute("data-state", "succeeded")
+    page.wait_for_timeout(1000)
+    moves = [event for event in story if event.kind == "state" and "to" in event.body]
+    assert 1 <= len(asked) <= len(moves), asked
 
 
 def test_a_photo_is_answered_by_the_shelf_within_a_second(

@@ -186,7 +186,7 @@ function showFigures(within: ParentNode, curve: Curve): void {
 }
 
 function short(value: number): string {
-  return value !== 0 && Math.abs(value) < 0.001 ? value.toExponential(1) : Number(value.toPrecision(3)).toString();
+  return value !== 0 && Math.abs(value) < 1e-5 ? Number(value.toPrecision(2)).toExponential() : Number(value.toPrecision(3)).toString();
 }
 
 function percent(value: number): string {

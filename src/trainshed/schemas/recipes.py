@@ -15,8 +15,12 @@ ResizeMode = Literal["squash", "crop", "fill"]
 class Augmentation(Frozen):
     """Random changes of a training picture; 0 switches one off."""
 
-    flip: bool = Field(True, description="Mirror left-right at random. Off for digits, text, or traffic signs.")
-    rotate_degrees: float = Field(10.0, ge=0, le=180, description="Largest random rotation, in degrees.")
+    flip: bool = Field(
+        True, title="Mirror", description="Mirror left-right at random. Off for digits, text, or traffic signs."
+    )
+    rotate_degrees: float = Field(
+        10.0, ge=0, le=180, title="Rotate", description="Largest random rotation, in degrees."
+    )
     scale: float = Field(0.1, ge=0, lt=1, description="Largest random zoom, as a fraction (0.1 is ±10 %).")
     shift: float = Field(0.08, ge=0, lt=1, description="Largest random shift, as a fraction of the side.")
     brightness: float = Field(0.2, ge=0, lt=1, description="Largest random change of brightness.")
@@ -36,6 +40,7 @@ class ClassificationRecipe(Frozen):
     )
     weights: Literal["auto", "package", "hub", "none"] = Field(
         "auto",
+        title="Pretrained weights",
         description="Where pretrained weights come from: `package` (shipped, works offline), `hub` "
         "(Hugging Face), `none` (random), or `auto`: shipped if there are any, else the hub.",
     )
@@ -44,6 +49,7 @@ class ClassificationRecipe(Frozen):
     )
     resize: ResizeMode = Field(
         "squash",
+        title="Resize mode",
         description="`squash` stretches to a square, `crop` cuts the middle, `fill` pads with grey.",
     )
     augmentation: Augmentation = Field(default_factory=Augmentation, description="Random changes in training.")
@@ -53,19 +59,31 @@ class ClassificationRecipe(Frozen):
         None, gt=0, le=10, description="Peak learning rate; empty: 3e-3 from scratch, 2e-4 for fine-tuning."
     )
     weight_decay: float = Field(0.02, ge=0, le=1, description="AdamW's weight decay.")
-    warmup_fraction: float = Field(0.1, ge=0, lt=1, description="Share of all steps in which the rate climbs.")
+    warmup_fraction: float = Field(
+        0.1, ge=0, lt=1, title="Warm-up", description="Share of all steps in which the rate climbs."
+    )
     label_smoothing: float = Field(0.05, ge=0, lt=1, description="Softens the targets by this much.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the last layer.")
-    ema_decay: float = Field(0.998, ge=0, lt=1, description="Averages the weights over time; 0 switches it off.")
+    ema_decay: float = Field(
+        0.998,
+        ge=0,
+        lt=1,
+        title="Moving average of the weights",
+        description="Averages the weights over time; 0 switches it off.",
+    )
     patience: int = Field(6, ge=1, description="Stop after this many epochs without a better validation accuracy.")
     frozen_first: bool = Field(
-        True, description="First train only the last layer on frozen features (seconds); keep the better result."
+        True,
+        title="Frozen features first",
+        description="First train only the last layer on frozen features (seconds); keep the better result.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Number format of the arithmetic; `auto` measures two steps of each and takes the faster."
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="The same seed gives the same model on the same machine.")
-    checkpoint_seconds: float = Field(30.0, gt=0, description="Save a resumable checkpoint this often.")
+    checkpoint_seconds: float = Field(
+        30.0, gt=0, title="Seconds between checkpoints", description="Save a resumable checkpoint this often."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; `auto` takes a GPU if free.")
 
     @model_validator(mode="after")

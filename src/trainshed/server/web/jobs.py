@@ -13,6 +13,7 @@ from trainshed.errors import TrainshedError
 from trainshed.schemas import AttemptView, JobView, Waiting
 from trainshed.server.services import datasets, jobs, models, versions
 from trainshed.server.web.door import Frame, page
+from trainshed.server.web.trainings import settings
 
 _UNFINISHED = "blocked,queued,assigned,running,paused"
 # Each answer plans the queue anew, so only the first ones of a list say why they wait.
@@ -91,7 +92,8 @@ def show(frame: Frame, job_id: str) -> HttpResponse:
         dataset=_dataset(frame, job),
         classes=_class_names(frame, job),
         model_is_there=_model_is_there(frame, job),
-        settings=_settings(job.spec.get("recipe", {})),
+        settings=settings(job.spec.get("recipe", {})),
+        early=_why_early(job),
         report=_report(job),
         counts=_counts(job),
     )
@@ -167,13 +169,21 @@ def _or_none(look: Any) -> Any:
         return None
 
 
-def _settings(recipe: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """A recipe as (words, value), groups unfolded."""
-    rows: list[tuple[str, Any]] = []
-    for name, value in recipe.items():
-        label = (prefix + name).replace("_", " ").capitalize()
-        rows += _settings(value, f"{name} ") if isinstance(value, dict) else [(label, value)]
-    return [row for row in rows if row[0] != "Schema version"]
+def _why_early(job: JobView) -> str:
+    """Why a training took fewer epochs than it was given, if it did."""
+    recipe, metrics = job.spec.get("recipe", {}), (job.result or {}).get("metrics", {})
+    stages, most = metrics.get("stages", {}), recipe.get("epochs", 0)
+    if not stages or not most:
+        return ""
+    if stages["fine-tuned"] is None:
+        is_perfect = metrics["validation_accuracy"] == 1
+        return _("Fine-tuning was left out: it could not be better on the validation pictures.") if is_perfect else ""
+    done = len(metrics["history"])
+    if not done or done >= most:
+        return ""
+    return _("It stopped after epoch %(done)d of %(most)d: the last %(patience)d brought nothing better.") % {
+        "done": done, "most": most, "patience": recipe["patience"],
+    }  # fmt: skip
 
 
 def _report(job: JobView) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from trainshed.server.services import datasets, jobs, models, versions
 from trainshed.server.services.actors import Place
 from trainshed.server.web import results
 from trainshed.server.web.door import Frame, page
+from trainshed.server.web.trainings import settings
 
 _MOST_ON_SHELF = 24
 
@@ -80,7 +81,7 @@ def _lineage(frame: Frame, model: ModelView) -> dict[str, Any]:
     job, version = _job(frame, model), _version(frame, model)
     return {
         "job": job,
-        "recipe": job.spec.get("recipe") if job else None,
+        "settings": settings(job.spec.get("recipe", {})) if job else [],
         "seconds": (job.result or {}).get("seconds") if job else None,
         "version": version,
         "dataset": datasets.view(datasets.get(frame.actor, version.dataset_id)) if version else None,

@@ -211,7 +211,7 @@ def _entries(schema: type[BaseModel], values: dict[str, Any], errors: dict[str, 
 
 
 def _entry(name: str, info: FieldInfo, value: Any, errors: dict[str, str]) -> Entry:
-    label = name.rsplit(".", maxsplit=1)[-1].replace("_", " ").capitalize()
+    label = _label(name.rsplit(".", maxsplit=1)[-1], info)
     if group := _group(info):
         return Entry(
             name, label, info.description or "", "group", group=_entries(group, value or {}, errors, f"{name}.")
@@ -227,6 +227,21 @@ def _entry(name: str, info: FieldInfo, value: Any, errors: dict[str, str]) -> En
         errors.get(name, ""),
         tuple(map(str, get_args(info.annotation))) if get_origin(info.annotation) is Literal else (),
     )
+
+
+def settings(recipe: dict[str, Any], schema: type[BaseModel] = ClassificationRecipe) -> list[tuple[str, Any]]:
+    """What a recipe says as (label, value), groups unfolded; nothing of a job that has none."""
+    rows: list[tuple[str, Any]] = []
+    for name, info in schema.model_fields.items():
+        if name in recipe and name not in _LEFT_OUT:
+            label, group = _label(name, info), _group(info)
+            parts = settings(recipe[name], group) if group else []
+            rows += [(f"{label}: {part}", value) for part, value in parts] if group else [(label, recipe[name])]
+    return rows
+
+
+def _label(name: str, info: FieldInfo) -> str:
+    return info.title or name.replace("_", " ").capitalize()
 
 
 def _group(info: FieldInfo) -> type[BaseModel] | None:

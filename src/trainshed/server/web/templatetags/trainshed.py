@@ -91,7 +91,14 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes / 1024:.1f} TiB"
 
 
-@register.filter
+@register.simple_tag
+def age(at: float | None) -> SafeString:
+    """Seconds since 1970 -> `3 minutes ago`, which goes on ageing in the open page; `never` for nothing."""
+    if at is None:
+        return format_html("{}", ago(at))
+    return format_html('<time datetime="{}" data-age>{}</time>', moment(at), ago(at))
+
+
 def ago(at: float | None) -> str:
     """Seconds since 1970 -> `3 minutes ago`."""
     if at is None:
