@@ -1,7 +1,7 @@
 // One chart of a training: the drawing, its colours from the theme, and its size from the page.
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import type { Boundary, Curve, Line } from "./curve";
+import { marks, type Boundary, type Curve, type Line } from "./curve";
 import { find, text } from "./page";
 
 export interface Look {
@@ -11,6 +11,7 @@ export interface Look {
 }
 
 const FADED = 0.14;
+const MARK_WIDTH = 64;
 const redrawn = new Set<() => void>();
 
 export function colour(name: string, share = 1): string {
@@ -62,7 +63,7 @@ export class Chart {
       padding: [16, 24, 0, 0],
       cursor: { sync: { key: "training" }, drag: { x: false, y: false }, y: false, points: { size: 6 } },
       scales: { x: { time: false }, y: { range: (_, lowest, highest) => this.look.range(lowest ?? 0, highest ?? 1) } },
-      axes: [this.axis({ values: (_, steps) => steps.map((step) => this.stepWords(step)), size: 44, space: 60 }), this.axis({ size: 60, values: (_, values) => values.map(this.look.write) })],
+      axes: [this.axis({ values: (_, steps) => steps.map((step) => this.markWords(step)), splits: (plot, _, first, last) => this.marks(plot, first, last), size: 32 }), this.axis({ size: 60, values: (_, values) => values.map(this.look.write) })],
       series: [{}, ...this.look.lines.map(serie), lostSerie()],
       hooks: { draw: [(plot) => drawBoundaries(plot, this.curve.boundaries)], setCursor: [(plot) => this.tell(plot)] },
     };
@@ -73,9 +74,13 @@ export class Chart {
     return { stroke: () => colour("base-content", 0.75), font: "11px system-ui, sans-serif", grid, ticks: { ...grid, size: 4 }, ...more };
   }
 
-  private stepWords(step: number): string {
-    const steps = Math.round(step).toString();
-    return this.curve.stepsPerEpoch ? `${steps}\n${text("epoch", { number: round(step / this.curve.stepsPerEpoch) })}` : steps;
+  private marks(plot: uPlot, first: number, last: number): number[] {
+    return marks(first, last, this.curve.stepsPerEpoch, Math.max(1, Math.floor(plot.bbox.width / devicePixelRatio / MARK_WIDTH)));
+  }
+
+  private markWords(step: number): string {
+    const epoch = step / this.curve.stepsPerEpoch;
+    return isWhole(epoch) ? text("epoch", { number: Math.round(epoch) }) : text("step", { number: step });
   }
 
   // What stands under the pointer, beside the chart's name.
@@ -96,8 +101,8 @@ function nearest(values: ArrayLike<number | null | undefined>, at: number): numb
   return null;
 }
 
-function round(number: number): string {
-  return Number(number.toFixed(1)).toString();
+function isWhole(number: number): boolean {
+  return Math.abs(number - Math.round(number)) < 0.01;
 }
 
 function serie(line: Line): uPlot.Series {

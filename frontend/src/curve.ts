@@ -16,6 +16,21 @@ export interface Boundary {
   attempt: number;
 }
 
+// Where a chart from one step to another has its marks: at whole epochs once there are two of them, before that at steps.
+export function marks(first: number, last: number, stepsPerEpoch: number, most: number): number[] {
+  const unit = stepsPerEpoch && (last - first) / stepsPerEpoch >= 2 ? stepsPerEpoch : 1;
+  const apart = unit * roundUp((last - first) / unit / most);
+  const found: number[] = [];
+  for (let number = Math.ceil(first / apart); number * apart <= last; number++) found.push(number * apart);
+  return found;
+}
+
+// The next number of one digit and zeros, so that even a narrow chart has more than one mark.
+function roundUp(number: number): number {
+  const power = 10 ** Math.floor(Math.log10(Math.max(1, number)));
+  return power * [1, 2, 3, 4, 5, 6, 8, 10].find((factor) => factor * power >= number)!;
+}
+
 export class Curve {
   private points: Point[] = [];
   private starts: Boundary[] = [];

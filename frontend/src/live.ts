@@ -1,5 +1,5 @@
 // What happens on the server, on the page: one event stream for a page that is looked at, none for a hidden one.
-import { duration, find, notify, text } from "./page";
+import { find, notify, roughly, text } from "./page";
 
 export interface Job {
   id: string;
@@ -150,6 +150,6 @@ export function showJob(element: HTMLElement, job: Job): void {
   const words = element.querySelector("[data-phase]");
   if (words && phase) words.textContent = total ? `${text(phase)} · ${done} / ${total}` : text(phase);
   const time = element.querySelector("[data-left]");
-  if (time) time.textContent = left == null ? "" : text("left", { time: left < 60 ? `${Math.max(1, Math.round(left))} s` : duration(left) });
+  if (time) time.textContent = left == null ? "" : text("left", { time: roughly(left) });
   element.dispatchEvent(new CustomEvent("progress", { detail: job }));
 }
