@@ -6,13 +6,11 @@ figure of a page is its median of several openings, and the worst page counts. A
 
 from __future__ import annotations
 
-import gzip
 import json
 import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +21,6 @@ sys.path[:0] = [str(REPOSITORY / "tests")]
 
 EMAIL, PASSWORD = "bench@example.org", "only for this measurement"
 NUM_OPENINGS = 5
-MOST_SCRIPT_KIB, MOST_PAINT_SECONDS = 150, 1.5
-_PAINT = """() => new Promise((done) => new PerformanceObserver((list) =>
-  done(list.getEntries().at(-1).startTime / 1000)).observe({type: "largest-contentful-paint", buffered: true}))"""
-
-
-@dataclass(frozen=True)
-class Opening:
-    """One opening of one page."""
-
-    script_kib: float
-    paint_seconds: float
 
 
 def addresses(client: Any) -> dict[str, str]:
@@ -61,21 +48,6 @@ def addresses(client: Any) -> dict[str, str]:
     }
 
 
-def opened(browser: Any, site: str, cookies: list[Any], path: str) -> Opening:
-    """Open a page with an empty cache and wait until it is drawn."""
-    from browser import chromium
-
-    window = chromium.window(browser, site, storage_state={"cookies": cookies, "origins": []})
-    scripts: list[Any] = []
-    window.page.on("response", lambda answer: answer.request.resource_type == "script" and scripts.append(answer))
-    page = window.go(path)
-    page.wait_for_timeout(500)
-    paint = float(page.evaluate(_PAINT))
-    size = sum(len(gzip.compress(answer.body(), 9)) for answer in scripts)
-    page.context.close()
-    return Opening(size / 1024, paint)
-
-
 def findings(browser: Any, site: str, cookies: list[Any], paths: dict[str, str]) -> Iterator[str]:
     from browser import chromium
 
@@ -100,7 +72,7 @@ def measure() -> list[Figure]:
         visitor.sign_in(EMAIL, PASSWORD)
         cookies = visitor.page.context.cookies()
         openings = {
-            name: [opened(browser, client.url, cookies, path) for _ in range(NUM_OPENINGS)]
+            name: [chromium.opening(browser, client.url, cookies, path) for _ in range(NUM_OPENINGS)]
             for name, path in paths.items()
         }
         found = list(findings(browser, client.url, cookies, paths))
@@ -108,7 +80,9 @@ def measure() -> list[Figure]:
     return figures_of(openings, len(found))
 
 
-def figures_of(openings: dict[str, list[Opening]], num_findings: int) -> list[Figure]:
+def figures_of(openings: dict[str, list[Any]], num_findings: int) -> list[Figure]:
+    from browser.chromium import MOST_PAINT_SECONDS, MOST_SCRIPT_KIB
+
     script = max(one.script_kib for each in openings.values() for one in each)
     paint = max(statistics.median(one.paint_seconds for one in each) for each in openings.values())
     return [

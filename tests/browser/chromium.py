@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,12 @@ _QUIET = ("--disable-background-networking", "--disable-component-update", "--di
 # What the policy blocks is told on the console as well, but not in every case.
 _WATCH_POLICY = """addEventListener("securitypolicyviolation", (event) =>
   console.error(`blocked by the policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));"""
+
+
+_PAINT = """() => new Promise((done) => new PerformanceObserver((list) =>
+  done(list.getEntries().at(-1).startTime / 1000)).observe({type: "largest-contentful-paint", buffered: true}))"""
+# P11 of the figures to hold.
+MOST_SCRIPT_KIB, MOST_PAINT_SECONDS = 150, 1.5
 
 
 def path() -> str | None:
@@ -79,6 +86,27 @@ def watch(page: Page, faults: list[str]) -> None:
     page.on("console", hear)
     page.on("pageerror", lambda error: faults.append(f"{page.url}: {error}"))
     page.on("dialog", lambda dialog: (faults.append(f"{page.url}: a dialog: {dialog.message}"), dialog.dismiss()))
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What one opening of a page with an empty cache took."""
+
+    script_kib: float
+    paint_seconds: float
+
+
+def opening(browser: Browser, site: str, cookies: list[Any], path: str) -> Opening:
+    """Open a page in a browser of its own; its scripts are counted as they travel when compressed with gzip."""
+    opened = window(browser, site, storage_state={"cookies": cookies, "origins": []})
+    scripts: list[Any] = []
+    opened.page.on("response", lambda answer: answer.request.resource_type == "script" and scripts.append(answer))
+    page = opened.go(path)
+    page.wait_for_timeout(500)
+    paint = float(page.evaluate(_PAINT))
+    size = sum(len(gzip.compress(answer.body(), 9)) for answer in scripts)
+    page.context.close()
+    return Opening(size / 1024, paint)
 
 
 def findings(page: Page) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
 from browser import chromium
 from browser.chromium import DESKTOP, PHONE
@@ -162,3 +164,14 @@ def test_the_theme_that_is_chosen_stays(open_window: OpenWindow, running: FreshS
 def test_the_page_of_the_api_works_under_the_policy(open_window: OpenWindow, running: FreshService) -> None:
     page = open_window(EMAIL).go("/api/v1/docs")
     page.locator(".opblock").first.wait_for()
+
+
+def test_p11_scripts_are_light_and_pages_stand_soon(
+    open_window: OpenWindow, browser: Browser, things: Things, addresses: dict[str, str]
+) -> None:
+    window = open_window(EMAIL)
+    cookies = window.page.context.cookies()
+    for name in ("home", "dataset", "train", "job", "model", "hostile-model"):
+        openings = [chromium.opening(browser, window.site, cookies, addresses[name]) for _ in range(3)]
+        assert max(one.script_kib for one in openings) <= chromium.MOST_SCRIPT_KIB, name
+        assert 0 < statistics.median(one.paint_seconds for one in openings) <= chromium.MOST_PAINT_SECONDS, name
