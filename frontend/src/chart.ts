@@ -12,6 +12,8 @@ export interface Look {
 
 const FADED = 0.14;
 const MARK_WIDTH = 64;
+// More of them would hide the line that they stand on.
+const MOST_DOTS = 40;
 const redrawn = new Set<() => void>();
 
 export function colour(name: string, share = 1): string {
@@ -108,7 +110,8 @@ function isWhole(number: number): boolean {
 function serie(line: Line): uPlot.Series {
   const isValidation = line.startsWith("validation");
   const name = isValidation ? "accent" : "primary";
-  const points = isValidation ? { show: true, size: 6, fill: () => colour(name), stroke: () => colour(name) } : { show: false };
+  const isSparse = (plot: uPlot, index: number) => Array.from(plot.data[index] as ArrayLike<number | null | undefined>).filter((value) => value != null).length <= MOST_DOTS;
+  const points = isValidation ? { show: isSparse, size: 6, fill: () => colour(name), stroke: () => colour(name) } : { show: false };
   return { stroke: () => colour(name), width: 2, dash: isValidation ? [5, 3] : undefined, points };
 }
 
