@@ -201,6 +201,49 @@ def test_a_training_that_is_cloned_comes_with_its_settings_and_a_name_of_its_own
     assert chosen.text
 
 
+STOPPED = "It stopped after epoch 3 of 17: the last 6 brought nothing better."
+LEFT_OUT = "Fine-tuning was left out: it could not be better on the validation pictures."
+EPOCH = {"epoch": 1, "validation_loss": 0.5, "validation_accuracy": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "told"),
+    [
+        ({"stages": {"fine-tuned": {"epoch": 1}}, "history": [EPOCH] * 3}, STOPPED),
+        ({"stages": {"fine-tuned": {"epoch": 1}}, "history": [EPOCH] * 17}, ""),
+        ({"stages": {"fine-tuned": {"epoch": 17}}, "history": []}, ""),
+        ({"stages": {"fine-tuned": None}, "history": [], "validation_accuracy": 1.0}, LEFT_OUT),
+        ({"stages": {"fine-tuned": None}, "history": [], "validation_accuracy": None}, ""),
+        ({}, ""),
+    ],
+    ids=[
+        "patience",
+        "all epochs",
+        "no validation split",
+        "perfect when frozen",
+        "nothing to choose by",
+        "a bare result",
+    ],
+)
+def test_a_training_says_why_it_took_fewer_epochs_than_it_was_given(owner, lab, metrics, told):
+    recipe = ClassificationRecipe(epochs=17).model_dump()
+    spec = {"version_id": lab.version(lab.dataset()).id, "recipe": recipe, "name": "cats"}
+    row = lab.job("train", "succeeded", spec=spec, result={"model_id": lab.model().id, "metrics": metrics})
+    words = owner.page(f"/w/{lab.workspace_id}/p/{lab.project_id}/jobs/{row.id}").text
+    assert "Model ready" in words and told in words
+    assert ("It stopped after" in words, "was left out" in words) == (told == STOPPED, told == LEFT_OUT)
+
+
+def test_a_recipe_is_told_by_the_labels_of_the_form(owner, lab):
+    """Not by the names that a program gives its fields."""
+    ids = job(lab, None)
+    place = f"/w/{lab.workspace_id}/p/{lab.project_id}"
+    for path in (f"jobs/{ids['job_id']}", "train?clone=" + ids["job_id"]):
+        words = owner.page(f"{place}/{path}").text
+        assert "Moving average of the weights" in words and "Mirror" in words
+        assert "ema" not in words.casefold().split() and "Flip" not in words
+
+
 def test_a_wrong_method_is_refused(owner, lab):
     taken = {(row.method, row.name) for row in TABLE}
     thing = {"workspace_id": lab.workspace_id, "project_id": lab.project_id}

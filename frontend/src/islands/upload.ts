@@ -1,7 +1,7 @@
 // The way in: drops and choices become a queue of parcels that are sent one after the other, each with a row of its own.
 import { chosen, entriesOf, gather } from "../dropped";
 import { isArchive, isLitter, isNamedLikeSplit, look, nameOf, tally, type Contents, type Filed, type Tally } from "../folders";
-import { complain, duration, fileSize, find, notify, Problem, text } from "../page";
+import { complain, fileSize, find, notify, Problem, roughly, text } from "../page";
 import { Delivery } from "../sending";
 import { pack } from "../tar";
 import { namesInZip } from "../zip";
@@ -254,7 +254,7 @@ class Sending {
       this.names.length ? text("upload file of", { num: written(number), all: written(this.names.length) }) : "",
       text("upload done of", { done: fileSize(Math.min(bytes, this.size)), all: fileSize(this.size) }),
       rate ? `${fileSize(rate)}/s` : "",
-      left === null ? "" : text("upload time left", { time: duration(left) }),
+      left === null ? "" : text("upload time left", { time: roughly(left) }),
     ]);
   }
 

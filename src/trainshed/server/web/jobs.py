@@ -175,10 +175,10 @@ def _why_early(job: JobView) -> str:
     stages, most = metrics.get("stages", {}), recipe.get("epochs", 0)
     if not stages or not most:
         return ""
-    if stages["fine-tuned"] is None:
-        is_perfect = metrics["validation_accuracy"] == 1
+    if not stages.get("fine-tuned"):
+        is_perfect = metrics.get("validation_accuracy") == 1
         return _("Fine-tuning was left out: it could not be better on the validation pictures.") if is_perfect else ""
-    done = len(metrics["history"])
+    done = len(metrics.get("history", []))
     if not done or done >= most:
         return ""
     return _("It stopped after epoch %(done)d of %(most)d: the last %(patience)d brought nothing better.") % {
