@@ -67,7 +67,9 @@ def database(django: None) -> Iterator[None]:
     from trainshed.server.queue import dialect
 
     dialect.set_clock(None)
-    tables = [f'"{model._meta.db_table}"' for model in apps.get_app_config("records").get_models()]
+    # SQLite lets nobody empty the audit log, tests included: what stays in it is of workspaces that are gone.
+    kept = {"audit"} if connection.vendor == "sqlite" else set()
+    tables = [f'"{name}"' for name in {model._meta.db_table for model in apps.get_models()} - kept]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             # Without its foreign keys' triggers a DELETE takes 1 ms; TRUNCATE waits half a second for the disk.

@@ -1,9 +1,20 @@
 """Blobs by content. A row that points at a blob belongs to a workspace; the blob itself belongs to nobody."""
 
-from django.db import models
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import connections, models
 
 from trainshed.server.records.ids import Key, RandomId, wall_clock
 from trainshed.server.records.people import Project, Workspace
+
+_NAMES_PER_STATEMENT = 300
+# Django's `bulk_create` does not tell which rows are new.
+_HOLD = """
+INSERT INTO holding (workspace_id, blob_id, created_at) VALUES {}
+ON CONFLICT (workspace_id, blob_id) DO NOTHING RETURNING blob_id
+"""
 
 
 class Blob(models.Model):
@@ -17,12 +28,29 @@ class Blob(models.Model):
         db_table = "blob"
 
 
+class HoldingManager(models.Manager["Holding"]):
+    """Notes what is held."""
+
+    def add_new(self, workspace_id: str, names: list[str]) -> list[str]:
+        """Note what a workspace holds from now on; returns what it did not hold before, whoever asks at once."""
+        added: list[str] = []
+        with connections[self.db].cursor() as cursor:
+            for start in range(0, len(names), _NAMES_PER_STATEMENT):
+                part = names[start : start + _NAMES_PER_STATEMENT]
+                values = [value for name in part for value in (workspace_id, name, wall_clock())]
+                cursor.execute(_HOLD.format(", ".join(["(%s, %s, %s)"] * len(part))), values)
+                added += [row[0] for row in cursor.fetchall()]
+        return added
+
+
 class Holding(models.Model):
     """A workspace has sent these bytes itself. To know a hash is no right to what it names."""
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE)
     blob = models.ForeignKey(Blob, on_delete=models.CASCADE)
     created_at = models.FloatField(default=wall_clock)
+
+    objects: ClassVar[HoldingManager] = HoldingManager()
 
     class Meta:
         db_table = "holding"
