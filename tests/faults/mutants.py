@@ -24,6 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SQL = "src/trainshed/server/queue/sql.py"
 LEDGER = "src/trainshed/server/queue/ledger.py"
+COUNTERS = "src/trainshed/server/queue/counters.py"
+ORDER = "src/trainshed/server/queue/order.py"
 GUARD = "src/trainshed/runner/guard.py"
 FAMILY = "src/trainshed/runner/family.py"
 TESTS = "tests/server/queue"
@@ -98,6 +100,14 @@ MUTANTS = [
     Mutant("submit: the key's request", LEDGER, "_made_before", "found[0][1] != fingerprint", "False"),
     Mutant("deaths: three fail the job", LEDGER, "_verdict", "deaths + 1 < MOST_DEATHS", "True"),
     Mutant("an end frees the slots", LEDGER, "_close", "    _write(sql.FREE_SLOTS, attempt_id=held.attempt_id)\n", ""),
+    Mutant("quota: what is asked for fits", SQL, "TAKE", "quota.used + excluded.used <= quota.most", "TRUE"),
+    Mutant("quota: a submit is asked for", COUNTERS, "move", 'before in ("", "queued")', 'before == "queued"'),
+    Mutant("quota: what was started just now", LEDGER, "_limits", " + counters.pending(workspace_id, resource)", ""),
+    Mutant("quota: a new month", SQL, "_USED", "WHEN quota.period < %(period)s THEN %(first)s\n", ""),
+    Mutant("quota: last month's hours", LEDGER, "_limits", "used if period == month else 0", "used"),
+    Mutant("quota: running jobs hold back", ORDER, "_over_quota", "running.used >= running.most", "False"),
+    Mutant("quota: GPU-hours hold back", ORDER, "_over_quota", "cards.used >= cards.most", "False"),
+    Mutant("quota: a wrong counter keeps nobody", SQL, "_USED", "quota.used + %(change)s < 0", "FALSE"),
     Mutant(
         "guard: ends when it is superseded",
         GUARD,

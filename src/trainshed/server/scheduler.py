@@ -64,7 +64,7 @@ class Scheduler:
 
     def _turn(self, moved: set[tuple[str, str]]) -> None:
         from trainshed.server.queue import ledger
-        from trainshed.server.services import datasets
+        from trainshed.server.services import datasets, limits, workspaces
 
         self._report_dead()
         is_due = time.monotonic() - self._last_poll >= min(POLL_SECONDS, self.lease_seconds / 6)
@@ -74,6 +74,8 @@ class Scheduler:
         if self._leads and is_due:
             ledger.sweep(lease_seconds=self.lease_seconds)
             datasets.drop_abandoned()
+            workspaces.sweep_deleted()
+            limits.sweep()
         if self._leads and (moved or is_due):
             self._assign()
         self._hurry({job_id for job_id, _ in moved})

@@ -7,6 +7,7 @@ checked, and at the end everything must still be able to finish.
 from __future__ import annotations
 
 import collections
+import math
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -15,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from conftest import ON_POSTGRESQL
 from server.conftest import World
-from trainshed.errors import AttemptSuperseded, IdempotencyMismatch, StateConflict
+from trainshed.errors import AttemptSuperseded, IdempotencyMismatch, QuotaExceeded, StateConflict
 from trainshed.schemas import FINAL_STATES, EndReport, NewEvent, Reason
 
 # I11: every change of state that may happen.
@@ -29,7 +30,8 @@ LISTED = {
     ("paused", "cancelled"), ("paused", "queued"),
 }  # fmt: skip
 ENDS = ("failed", "crashed", "cancelled", "paused", "stopped")
-_EMPTIED = ("Artifact", "Checkpoint", "Event", "Transition", "Attempt", "JobParent", "Job", "Slot", "Pulse")
+_EMPTIED = ("Artifact", "Checkpoint", "Event", "Transition", "Attempt", "JobParent", "Job", "Slot", "Pulse", "Quota")
+_WAITING, _WORKING = ("blocked", "queued", "paused"), ("assigned", "running")
 _gpus = st.sampled_from([0, 0, 0, 1, 2, 3])
 # Few jobs and the latest attempts, so that stories cross.
 _MOST_JOBS = 6
@@ -92,6 +94,13 @@ class Ledger(RuleBasedStateMachine):
         counts = [self.rows.Event.objects.count(), self.rows.Transition.objects.count()]
         return (job, attempts, counts, list(self.rows.Checkpoint.objects.filter(job_id=job_id).values()))
 
+    def _num(self, workspace_id: str, states: tuple[str, ...]) -> int:
+        return int(self.rows.Job.objects.filter(workspace_id=workspace_id, state__in=states).count())
+
+    def _most(self, workspace_id: str, resource: str) -> float:
+        row = self.rows.Quota.objects.filter(workspace_id=workspace_id, resource=resource).first()
+        return math.inf if row is None or row.most is None else row.most
+
     def _write(self, held: Any, may: bool, write: Any) -> bool:
         """I5: a write succeeds just when it may, and a refused one changes nothing."""
         before = self._picture(held.job_id)
@@ -113,11 +122,16 @@ class Ledger(RuleBasedStateMachine):
         chosen = tuple({self._job(parent) for parent in parents})
         states = {self.rows.Job.objects.get(id=job_id).state for job_id in chosen}
         said = {"num_gpus": gpus, "priority": priority, "parents": chosen}
+        is_full = self._num(workspace_id, _WAITING) >= self._most(workspace_id, "queued_jobs")
         try:
             made = self.world.submit(workspace_id=workspace_id, project_id=project_id, **said)
         except StateConflict:
             assert states & {"failed", "cancelled"}
             return
+        except QuotaExceeded:
+            assert is_full
+            return
+        assert not is_full
         assert not states & {"failed", "cancelled"}
         assert self.world.state(made) == ("blocked" if states - {"succeeded"} else "queued")
         self.jobs.append(made)
@@ -129,6 +143,9 @@ class Ledger(RuleBasedStateMachine):
             made = self.world.submit(idempotency_key=key, title="keyed", spec={"n": spec})
         except IdempotencyMismatch:
             assert self.keys[key][1] != spec
+            return
+        except QuotaExceeded:
+            assert key not in self.keys
             return
         known = self.keys.setdefault(key, (made, spec))
         assert known == (made, spec)
@@ -170,11 +187,22 @@ class Ledger(RuleBasedStateMachine):
         else:
             assert state == "paused" and self.world.state(job_id) == "queued"
 
+    @rule(choice=_any, resource=st.sampled_from(["queued_jobs", "running_jobs"]), most=st.sampled_from([0, 1, 2, None]))
+    def limit(self, choice: int, resource: str, most: int | None) -> None:
+        workspace_id, _ = self.places[choice % 2]
+        row, _ = self.rows.Quota.objects.get_or_create(workspace_id=workspace_id, resource=resource)
+        row.most, row.grace = most, row.used
+        row.save()
+
     # Schedulers and time
 
     @rule(start=st.sampled_from([True, True, False]))
     def assign(self, start: bool) -> None:
+        working = {workspace_id: self._num(workspace_id, _WORKING) for workspace_id, _ in self.places}
         new = [assigned.held for assigned in self.world.assign()]
+        for workspace_id, num in working.items():
+            most = max(num, self._most(workspace_id, "running_jobs"))
+            assert self._num(workspace_id, _WORKING) <= most
         for held in new if start else []:
             self.world.renew(held)
         self.helds += new
@@ -306,6 +334,23 @@ class Ledger(RuleBasedStateMachine):
             assert job.deaths <= min(crashed, 3) and (job.deaths < 3 or job.state == "failed")
 
     @invariant()
+    def i6_what_is_counted_is_what_is_so(self) -> None:
+        counted: dict[tuple[str, str], int] = {
+            (row.workspace_id, row.resource): row.used for row in self.rows.Quota.objects.all()
+        }
+        for workspace_id, _ in self.places:
+            ended = self.rows.Attempt.objects.exclude(ended_at=None).exclude(started_at=None).select_related("job")
+            so = {
+                "queued_jobs": self._num(workspace_id, _WAITING),
+                "running_jobs": self._num(workspace_id, _WORKING),
+                "gpu_seconds": sum(
+                    row.job.num_gpus * round(row.ended_at - row.started_at)
+                    for row in ended.filter(job__workspace_id=workspace_id)
+                ),
+            }
+            assert {resource: counted.get((workspace_id, resource), 0) for resource in so} == so
+
+    @invariant()
     def a_job_is_blocked_just_as_long_as_a_parent_is_not_done(self) -> None:
         for job in self.rows.Job.objects.filter(state="blocked"):
             states = {row.parent.state for row in job.parents.select_related("parent")}
@@ -314,7 +359,8 @@ class Ledger(RuleBasedStateMachine):
     # And at the end
 
     def teardown(self) -> None:
-        """Everything that can still finish does: nothing is stuck."""
+        """Everything that can still finish does, once no limit holds it back: nothing is stuck."""
+        self.rows.Quota.objects.update(most=None)
         for _ in range(3 * len(self.jobs) + 5):
             self.world.wait_while_web_is_up(1.5 * self.world.lease_seconds)
             self.sweep()

@@ -5,6 +5,7 @@ Everything else (processes, Ray, notifications) is hands and hints. Statements a
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import json
 import random
@@ -19,11 +20,12 @@ from trainshed.errors import (
     AttemptSuperseded,
     IdempotencyMismatch,
     NotFound,
+    QuotaExceeded,
     StateConflict,
 )
 from trainshed.schemas import FINAL_STATES, EndReport, NewEvent, Reason, Renewal, Waiting
-from trainshed.server.queue import dialect, sql, wake
-from trainshed.server.queue.order import Decision, Pool, QueuedJob, Share, Slot, plan
+from trainshed.server.queue import counters, dialect, sql, wake
+from trainshed.server.queue.order import Decision, Limit, Pool, QueuedJob, Share, Slot, plan
 from trainshed.server.records.ids import new_id
 
 MOST_DEATHS = 3
@@ -56,6 +58,10 @@ class Held:
     number: int
     job_id: str
     workspace_id: str
+
+    @property
+    def job(self) -> tuple[str, str]:
+        return (self.job_id, self.workspace_id)
 
     @property
     def keys(self) -> dict[str, Any]:
@@ -99,9 +105,16 @@ def hash_token(token: str) -> str:
 
 
 def _story(
-    job_id: str, revision: int, attempt: int, states: tuple[str, str], actor: str, reason: Reason | None = None
+    job: tuple[str, str],
+    revision: int,
+    attempt: int,
+    states: tuple[str, str],
+    actor: str,
+    reason: Reason | None = None,
 ) -> None:
-    """The audit row and the state event of one change of state."""
+    """The audit row and the state event of one change of state, and its count; `job` is its id and its workspace's."""
+    job_id, workspace_id = job
+    counters.move(workspace_id, *states)
     body: dict[str, Any] = {"from": states[0], "to": states[1]}
     if reason:
         body["reason"] = reason.model_dump()
@@ -112,11 +125,12 @@ def _story(
 # Submitting
 
 
-@transaction.atomic
+@counters.counted()
 def submit(request: Request, *, actor: str) -> tuple[str, bool]:
     """Write the job down; returns (job id, whether it is new). The commit is the acknowledgement.
 
-    The same idempotency key and request give the same job; another request raises `IdempotencyMismatch`.
+    The same idempotency key and request give the same job; another request raises `IdempotencyMismatch`. Raises
+    `QuotaExceeded` when as many jobs of the workspace wait as may.
     """
     job_id = new_id()
     blocked = _any_unfinished(request.parents)
@@ -142,7 +156,7 @@ def submit(request: Request, *, actor: str) -> tuple[str, bool]:
         return _made_before(request, fingerprint), False
     for parent in request.parents:
         _write(sql.PARENT, job=job_id, parent=parent)
-    _story(job_id, 1, 0, ("", state), actor)
+    _story((job_id, request.workspace_id), 1, 0, ("", state), actor)
     wake.after_commit(job_id, request.workspace_id)
     return job_id, True
 
@@ -188,8 +202,11 @@ def _pools() -> dict[str, Pool]:
 
 
 def _queue(name: str, pool: Pool, *, limit: int, most_gpus: int) -> tuple[list[QueuedJob], list[Share]]:
-    rows = _ask(sql.SHARES, pool=name)
-    shares = [Share(workspace_id, weight, pool.held[workspace_id]) for workspace_id, weight in rows]
+    limits = _limits()
+    shares = [
+        Share(workspace_id, weight, pool.held[workspace_id], **limits[workspace_id])
+        for workspace_id, weight in _ask(sql.SHARES, pool=name)
+    ]
     jobs = [
         QueuedJob(job_id, share.workspace_id, num_gpus, priority, created_at)
         for share in shares
@@ -200,9 +217,28 @@ def _queue(name: str, pool: Pool, *, limit: int, most_gpus: int) -> tuple[list[Q
     return jobs, shares
 
 
-@transaction.atomic
+def _limits() -> dict[str, dict[str, Limit]]:
+    """By workspace what its quotas leave it, with what this very transaction has started already."""
+    limits: dict[str, dict[str, Limit]] = collections.defaultdict(dict)
+    for workspace_id, resource, used, most, period, seconds in _ask(sql.LIMITS):
+        if resource == counters.RUNNING:
+            limits[workspace_id]["running"] = Limit(used + counters.pending(workspace_id, resource), most)
+        else:
+            month = counters.month(seconds)
+            limits[workspace_id]["gpu_seconds"] = Limit(used if period == month else 0, most, month)
+    return limits
+
+
 def assign(*, lease_seconds: float) -> list[Assigned]:
     """Give free slots to the jobs whose turn it is: slot rows taken, attempt number raised, token made."""
+    try:
+        return _assign(lease_seconds)
+    except QuotaExceeded:
+        return []  # a limit was lowered meanwhile, or another scheduler started a job: the next turn decides anew
+
+
+@counters.counted()
+def _assign(lease_seconds: float) -> list[Assigned]:
     pools = _pools()
     return [assigned for name in POOLS for assigned in _assign_pool(name, pools[name], lease_seconds)]
 
@@ -225,7 +261,7 @@ def _assign_one(decision: Decision, *, has_cards: bool, lease_seconds: float) ->
     held = Held(new_id(), number, decision.job.id, workspace_id)
     token = "tsa_" + secrets.token_urlsafe(32)
     _write(sql.NEW_ATTEMPT, token=hash_token(token), host=decision.host_id, lease=lease_seconds, **held.keys)
-    _story(held.job_id, revision, number, ("queued", "assigned"), "scheduler")
+    _story(held.job, revision, number, ("queued", "assigned"), "scheduler")
     for slot in decision.slots:
         if not _ask(sql.TAKE_SLOT, attempt_id=held.attempt_id, slot=slot.id):
             raise StateConflict("Another attempt took this slot.")
@@ -289,7 +325,7 @@ def renew(held: Held, *, lease_seconds: float) -> Renewal:
     revision, cancel, pause = started[0] if started else _hold(held)
     _write(sql.RENEW, attempt_id=held.attempt_id, lease=lease_seconds)
     if started:
-        _story(held.job_id, revision, held.number, ("assigned", "running"), "attempt")
+        _story(held.job, revision, held.number, ("assigned", "running"), "attempt")
         wake.after_commit(held.job_id, held.workspace_id)
     return Renewal(lease_seconds=lease_seconds, cancel_requested=cancel, pause_requested=pause)
 
@@ -325,7 +361,7 @@ def save_checkpoint(held: Held, sha256: str, step: int) -> None:
     _write(sql.CHECKPOINT, workspace=held.workspace_id, sha256=sha256, step=step, **held.keys)
 
 
-@transaction.atomic
+@counters.counted()
 def publish(
     held: Held, result: dict[str, Any], artifacts: dict[str, str], effect: Callable[[], dict[str, Any] | None]
 ) -> None:
@@ -344,7 +380,7 @@ def publish(
     if not done:
         raise AttemptSuperseded()
     revision, has_children = done[0]
-    _story(held.job_id, revision, held.number, ("running", "succeeded"), "attempt")
+    _story(held.job, revision, held.number, ("running", "succeeded"), "attempt")
     _close(held, "succeeded", {})
     if has_children:
         _release_children(held.job_id)
@@ -352,18 +388,23 @@ def publish(
 
 
 def _close(held: Held, end: str, exit_: dict[str, Any]) -> None:
-    _write(sql.END_ATTEMPT, attempt_id=held.attempt_id, end=end, exit=json.dumps(exit_))
+    for started_at, ended_at, num_gpus in _ask(
+        sql.END_ATTEMPT, attempt_id=held.attempt_id, end=end, exit=json.dumps(exit_)
+    ):
+        if num_gpus and started_at is not None:
+            seconds = num_gpus * max(0, round(ended_at - started_at))
+            counters.add(held.workspace_id, counters.GPU_SECONDS, seconds, period=counters.month(ended_at))
     _write(sql.FREE_SLOTS, attempt_id=held.attempt_id)
 
 
-@transaction.atomic
+@counters.counted()
 def end(held: Held, report: EndReport) -> str:
     """Any other end, named by the guard; returns the job's new state. Raises `AttemptSuperseded`."""
     _, cancel, _ = _hold(held)
     return _finish(held, "running", report, cancel, actor="attempt")
 
 
-@transaction.atomic
+@counters.counted()
 def lose(attempt_id: str, exit_: dict[str, Any]) -> str | None:
     """An executor saw that this attempt's guard is gone; returns the job's new state, `None` if it held nothing."""
     _ask(sql.LOCK_BY_ATTEMPT, attempt_id=attempt_id)
@@ -400,7 +441,7 @@ def _finish(held: Held, state: str, report: EndReport, cancel: bool, *, actor: s
     if not done:
         raise AttemptSuperseded()
     reached = "queued" if to == "cancelled" and state == "assigned" else to
-    _story(held.job_id, done[0][0], held.number, (state, reached), actor, reason)
+    _story(held.job, done[0][0], held.number, (state, reached), actor, reason)
     _close(held, report.end, report.exit)
     if reached != to:
         _move(held.job_id, "queued", "cancelled", actor="scheduler", reason=reason)
@@ -442,7 +483,8 @@ def _move(job_id: str, from_state: str, to: str, *, actor: str, reason: Reason |
     )
     if not rows:
         return False
-    _story(job_id, rows[0][0], rows[0][1], (from_state, to), actor, reason)
+    revision, attempt, workspace_id = rows[0]
+    _story((job_id, workspace_id), revision, attempt, (from_state, to), actor, reason)
     if to in ("failed", "cancelled"):
         _fail_children(job_id, to)
     return True
@@ -463,7 +505,7 @@ def _fail_children(job_id: str, how: str) -> None:
         _move(child_id, "blocked", how, actor="scheduler", reason=reason)
 
 
-@transaction.atomic
+@counters.counted()
 def cancel(job_id: str, *, actor: str) -> str:
     """Cancel; returns the state. A running job stops within seconds; a final one raises `StateConflict`."""
     _ask(sql.LOCK, job=job_id)
@@ -494,7 +536,7 @@ def pause(job_id: str, *, actor: str) -> str:
     return str(state)
 
 
-@transaction.atomic
+@counters.counted()
 def resume(job_id: str, *, actor: str) -> str:
     """Put a paused job back in the queue; it goes on from its checkpoint."""
     _ask(sql.LOCK, job=job_id)
@@ -514,7 +556,7 @@ def beat(name: str, *, gap_seconds: float) -> None:
     _write(sql.BEAT, name=name, gap=gap_seconds)
 
 
-@transaction.atomic
+@counters.counted()
 def sweep(*, lease_seconds: float) -> int:
     """Take jobs back from attempts whose lease has ended; returns how many.
 

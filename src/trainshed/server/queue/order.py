@@ -1,7 +1,7 @@
 """Who is next, and why the others wait: one pure function that the scheduler acts on and the pages explain with.
 
 Between workspaces by slots held / weight; inside a workspace by priority, then age. Jobs without a GPU have
-slots of their own and never wait for a card.
+slots of their own and never wait for a card. What a workspace's quota holds back takes no turn.
 """
 
 from __future__ import annotations
@@ -33,12 +33,23 @@ class QueuedJob:
 
 
 @dataclass
+class Limit:
+    """How much of something a workspace uses (in the month `period`), and the most that it may."""
+
+    used: int
+    most: int
+    period: str = ""
+
+
+@dataclass
 class Share:
-    """What a workspace holds of one pool, against its weight."""
+    """What a workspace holds of one pool, against its weight, and its quotas where they are limited."""
 
     workspace_id: str
     weight: float
     num_held: int
+    running: Limit | None = None
+    gpu_seconds: Limit | None = None
 
 
 @dataclass(frozen=True)
@@ -102,8 +113,14 @@ def plan(jobs: list[QueuedJob], shares: list[Share], pool: Pool) -> Iterator[Dec
         job = queues[workspace_id].pop()
         if not queues[workspace_id]:
             del queues[workspace_id]
+        share = held[workspace_id]
+        if reason := _over_quota(job, share):
+            yield Decision(job, reason=reason)
+            continue
         taken = None if blocked else pool.take(job.num_slots)
-        held[workspace_id].num_held += job.num_slots
+        share.num_held += job.num_slots
+        if share.running:
+            share.running.used += 1
         if taken:
             yield Decision(job, host_id=taken[0], slots=tuple(taken[1]))
         else:
@@ -137,3 +154,21 @@ def _slots_taken(job: QueuedJob, pool: Pool) -> Reason:
         message=f"Waiting for {what}; {sum(pool.totals.values()) - pool.num_free} of "
         f"{sum(pool.totals.values())} slots are in use or promised to jobs before this one.",
     )
+
+
+def _over_quota(job: QueuedJob, share: Share) -> Reason | None:
+    running, cards = share.running, share.gpu_seconds
+    if running and running.used >= running.most:
+        return Reason(
+            code="quota",
+            message=f"The workspace is at its limit: {running.used} of at most {running.most} jobs run or are next.",
+            hint="It starts when one of them has ended; an administrator of the installation can raise the limit.",
+        )
+    if job.num_gpus and cards and cards.used >= cards.most:
+        return Reason(
+            code="quota",
+            message=f"The workspace has used {cards.used / 3600:,.1f} of its {cards.most / 3600:,.1f} GPU-hours "
+            f"of {cards.period}.",
+            hint="They begin anew with the next month (UTC); an administrator of the installation can raise the limit.",
+        )
+    return None

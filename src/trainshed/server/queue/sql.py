@@ -34,6 +34,29 @@ INSERT INTO transition (job_id, from_state, to_state, actor, attempt, at)
 VALUES (%(job)s, %(from)s, %(to)s, %(actor)s, %(attempt)s, {now})
 """
 
+# Counters
+
+# A counter's row is always the last that a transaction takes, after the rows of jobs and everything else, and several
+# are taken in the order of (workspace, resource): `counters.counted` sees to it, and so nobody waits in a circle.
+TAKE = """
+INSERT INTO quota (workspace_id, resource, used, grace, period)
+VALUES (%(workspace)s, %(resource)s, %(change)s, 0, '')
+ON CONFLICT (workspace_id, resource) DO UPDATE SET used = quota.used + excluded.used
+    WHERE quota.most IS NULL OR quota.used + excluded.used <= quota.most
+RETURNING used
+"""
+# What has happened counts beyond the limit too, and what starts anew with each month begins with the first of it. A
+# counter that were wrong must not keep a job from ending: below nothing it stays at nothing.
+_USED = """CASE WHEN quota.period < %(period)s THEN %(first)s
+    WHEN quota.used + %(change)s < 0 THEN 0 ELSE quota.used + %(change)s END"""
+COUNT = f"""
+INSERT INTO quota (workspace_id, resource, used, grace, period)
+VALUES (%(workspace)s, %(resource)s, %(first)s, %(first)s, %(period)s)
+ON CONFLICT (workspace_id, resource) DO UPDATE SET used = {_USED}, grace = {_USED},
+    period = CASE WHEN quota.period < %(period)s THEN %(period)s ELSE quota.period END
+"""
+USE = "SELECT used, most FROM quota WHERE workspace_id = %(workspace)s AND resource = %(resource)s"
+
 # The snapshot that `order.plan` decides on
 
 # Each row is found by its key, whatever a planner believes of the tables' sizes: so neither a long queue nor a long
@@ -47,6 +70,10 @@ SHARES = """
 SELECT id, weight FROM workspace
 WHERE (SELECT job.id FROM job WHERE job.state = 'queued' AND job.pool = %(pool)s
        AND job.workspace_id = workspace.id LIMIT 1) IS NOT NULL
+"""
+LIMITS = """
+SELECT workspace_id, resource, used, most, period, {now} FROM quota
+WHERE most IS NOT NULL AND resource IN ('running_jobs', 'gpu_seconds')
 """
 QUEUED = """
 SELECT id, num_gpus, priority, created_at FROM job
@@ -110,6 +137,7 @@ RETURNING revision
 """
 END_ATTEMPT = """
 UPDATE attempt SET ended_at = {now}, "end" = %(end)s, exit = %(exit)s WHERE id = %(attempt_id)s AND ended_at IS NULL
+RETURNING started_at, ended_at, (SELECT num_gpus FROM job WHERE job.id = attempt.job_id)
 """
 FREE_SLOTS = "UPDATE slot SET attempt_id = NULL WHERE attempt_id = %(attempt_id)s"
 
@@ -122,7 +150,7 @@ MOVE = """
 UPDATE job SET state = %(to)s, reason = %(reason)s, revision = revision + 1, cancel_requested = %(cancel)s,
                ended_at = CASE WHEN %(final)s THEN {now} ELSE ended_at END
 WHERE id = %(job)s AND state = %(from)s
-RETURNING revision, attempt
+RETURNING revision, attempt, workspace_id
 """
 REQUEST_CANCEL = """
 UPDATE job SET cancel_requested = TRUE, revision = revision + 1

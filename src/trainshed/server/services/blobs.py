@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from django.db import transaction
-
 from trainshed.errors import InvalidInput
 from trainshed.schemas import BlobRef
 from trainshed.server import blobs as rooms
+from trainshed.server.queue import counters
 from trainshed.server.records.models import Blob, Holding
+
+_GIVEN_AT_ONCE = 500
 
 
 @functools.cache
@@ -33,13 +34,31 @@ def register(sha256: str, size_bytes: int, workspace_id: str) -> Blob:
     return Blob.objects.get(sha256=sha256)
 
 
-@transaction.atomic
+@counters.counted()
 def _keep(sizes: dict[str, int], workspace_id: str) -> None:
     """Rows in the order of their names, so that two who send the same bytes wait for each other and never both."""
     rows = [Blob(sha256=sha256, size_bytes=size) for sha256, size in sorted(sizes.items())]
     Blob.objects.bulk_create(rows, ignore_conflicts=True)
-    held = [Holding(workspace_id=workspace_id, blob_id=row.sha256) for row in rows]
-    Holding.objects.bulk_create(held, ignore_conflicts=True)
+    hold(sizes, workspace_id)
+
+
+@counters.counted()
+def hold(sizes: dict[str, int], workspace_id: str) -> None:
+    """Let a workspace read and point at stored blobs, by name and size in bytes; what is new to it counts as stored.
+
+    Raises `QuotaExceeded` if they do not fit into its quota.
+    """
+    added = Holding.objects.add_new(workspace_id, sorted(sizes))
+    counters.add(workspace_id, counters.STORED_BYTES, sum(sizes[name] for name in added), is_asked=True)
+
+
+@counters.counted()
+def give(names: Iterable[str], workspace_id: str) -> None:
+    """Let another workspace hold blobs too: what refers to them has been moved there."""
+    wanted = sorted(set(names))
+    for start in range(0, len(wanted), _GIVEN_AT_ONCE):
+        rows = Blob.objects.filter(sha256__in=wanted[start : start + _GIVEN_AT_ONCE])
+        hold(dict(rows.values_list("sha256", "size_bytes")), workspace_id)
 
 
 def is_held(sha256: str, workspace_id: str) -> bool:
