@@ -7,6 +7,7 @@
     │   ├── DatasetUnfit           422  dataset_unfit
     │   └── WeightsUnavailable     422  weights_unavailable
     ├── NotSignedIn                401  not_signed_in
+    │   └── SecondFactorNeeded     401  second_factor_needed
     ├── Forbidden                  403  forbidden
     ├── NotFound                   404  not_found
     ├── MethodNotAllowed           405  method_not_allowed
@@ -19,6 +20,7 @@
     ├── Unavailable                503  unavailable
     │   └── ServerUnreachable      503  server_unreachable
     ├── StorageFull                507  storage_full
+    │   └── QuotaExceeded          507  quota_exceeded
     ├── StartRefused               500  start_refused
     ├── JobStopped                 500  job_stopped      (raised inside a runner; never crosses a door)
     └── TrainingDiverged           500  training_diverged
@@ -39,6 +41,8 @@ class TrainshedError(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     default_hint: ClassVar[str] = ""
+    retry_after_seconds: int = 1
+    """When to try again, where the status says that this helps."""
 
     def __init__(self, message: str = "", *, hint: str = "", details: list[dict[str, Any]] | None = None) -> None:
         self.message = message or inspect.cleandoc(type(self).__doc__ or "").splitlines()[0]
@@ -96,6 +100,13 @@ class NotSignedIn(TrainshedError):
     code = "not_signed_in"
     status = 401
     default_hint = "Run `trainshed login`, or send `Authorization: Bearer <token>`."
+
+
+class SecondFactorNeeded(NotSignedIn):
+    """Your account asks for a second factor."""
+
+    code = "second_factor_needed"
+    default_hint = "Send the code that your authenticator app shows, or a recovery code, as `code`."
 
 
 class Forbidden(TrainshedError):
@@ -158,6 +169,10 @@ class TooManyRequests(TrainshedError):
     code = "too_many_requests"
     status = 429
 
+    def __init__(self, message: str = "", *, retry_after_seconds: int = 1, **named: Any) -> None:
+        super().__init__(message, **named)
+        self.retry_after_seconds = retry_after_seconds
+
 
 class Unavailable(TrainshedError):
     """The service cannot answer right now; try again shortly."""
@@ -174,10 +189,16 @@ class ServerUnreachable(Unavailable):
 
 
 class StorageFull(TrainshedError):
-    """The disk or the quota is full."""
+    """The disk is full."""
 
     code = "storage_full"
     status = 507
+
+
+class QuotaExceeded(StorageFull):
+    """The workspace's quota does not allow more."""
+
+    code = "quota_exceeded"
 
 
 class StartRefused(TrainshedError):

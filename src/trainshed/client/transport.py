@@ -21,6 +21,7 @@ from trainshed.errors import (
     BY_CODE,
     InvalidInput,
     ServerUnreachable,
+    TooManyRequests,
     TrainshedError,
     Unavailable,
     from_problem,
@@ -66,7 +67,7 @@ class Transport:
     ) -> httpx.Response:
         """Send one request to `/api/v1` + `path` and return the answer, read whole.
 
-        A refused connection, a broken one or a 503 is tried again up to `retries` times, by default 4 where
+        A refused connection, a broken one, a 429 or a 503 is tried again up to `retries` times, by default 4 where
         that changes nothing twice: GET, HEAD, PUT, DELETE, OPTIONS, or an `Idempotency-Key` among `headers`;
         else not at all. `params` that are `None` are left out.
 
@@ -79,7 +80,7 @@ class Transport:
                 with self._opened(send) as response:
                     response.read()
                     return response
-            except Unavailable as error:
+            except (Unavailable, TooManyRequests) as error:
                 if failures == left:
                     raise
                 self.sleep(_pause_seconds(failures, error))

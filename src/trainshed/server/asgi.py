@@ -37,6 +37,7 @@ from trainshed.schemas import settings  # noqa: E402
 from trainshed.server import web  # noqa: E402
 from trainshed.server.api.main import api  # noqa: E402
 from trainshed.server.queue import ledger  # noqa: E402
+from trainshed.server.services import addresses  # noqa: E402
 from trainshed.server.streams.channels import hub  # noqa: E402
 from trainshed.server.streams.door import body_of, problem  # noqa: E402
 from trainshed.server.streams.routes import REFUSALS, ROUTES, openapi_paths, openapi_schemas  # noqa: E402
@@ -120,6 +121,26 @@ class Headers:
         await self._app(scope, receive, send_with_headers)
 
 
+class Sender:
+    """Says who sends: to everything inside, the peer is the person or program behind the proxies that are trusted.
+
+    Nobody else is believed that a request came over TLS.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("client"):
+            peer, port = scope["client"]
+            forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+            said = [
+                header for header in scope["headers"] if header[0] != b"x-forwarded-proto" or addresses.is_proxy(peer)
+            ]
+            scope = {**scope, "client": (addresses.true(peer, forwarded), port), "headers": said}
+        await self._app(scope, receive, send)
+
+
 class WholeBody:
     """Receives a request's body before one of Django's few threads is taken: a slow sender holds none of them."""
 
@@ -162,12 +183,15 @@ def build() -> Starlette:
         Mount("/static", StaticFiles(packages=[("ninja", "static")])),
         Mount("/assets", Assets(directory=Path(web.__file__).parent / "assets", check_dir=False)),
     ]
-    return Starlette(
-        routes=[*ROUTES, *REFUSALS, *files, Mount("/", WholeBody(wsgi))],
-        middleware=[Middleware(Headers)],
+    app = Starlette(
+        routes=[*ROUTES, *REFUSALS, *files],
+        middleware=[Middleware(Headers), Middleware(Sender)],
         exception_handlers={404: _not_found},
         lifespan=_lifespan,
     )
+    # No mount: its pattern reads an address with a line break in it wrongly, and Django is to get each as it is.
+    app.router.default, app.router.redirect_slashes = WholeBody(wsgi), False
+    return app
 
 
 app = build()

@@ -18,14 +18,13 @@ from trainshed.server.services import faults
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
-RETRY_AFTER_SECONDS = "1"
 
 
 def respond(error: TrainshedError) -> HttpResponse:
     """The problem document of an error, with `Retry-After` where trying again helps."""
     response = HttpResponse(json.dumps(error.to_problem()), status=error.status, content_type=CONTENT_TYPE)
     if error.status in (429, 503):
-        response["Retry-After"] = RETRY_AFTER_SECONDS
+        response["Retry-After"] = str(error.retry_after_seconds)
     if error.status == 401:
         response["WWW-Authenticate"] = "Bearer"
     return response

@@ -40,7 +40,7 @@ def _run(work: Callable[[], R]) -> R:
 
 
 async def actor_of(request: Request) -> Actor:
-    return await database(sessions.sender, request, request.cookies)
+    return await database(sessions.sender, request, request.cookies, request.client.host if request.client else "")
 
 
 def place_of(request: Request) -> Place:
@@ -71,7 +71,7 @@ async def body_of(request: Request, most_bytes: int, what: str) -> bytes:
 
 
 def problem(error: TrainshedError) -> JSONResponse:
-    headers = {"Retry-After": "1"} if error.status in (429, 503) else {}
+    headers = {"Retry-After": str(error.retry_after_seconds)} if error.status in (429, 503) else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(
