@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import threading
 import time
 import zipfile
@@ -19,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from trainshed.errors import (
@@ -43,7 +42,6 @@ from trainshed.schemas import (
     Me,
     ModelView,
     Prediction,
-    ProjectView,
     Reason,
     SkippedFile,
     SplitPlan,
@@ -52,11 +50,12 @@ from trainshed.schemas import (
     VersionSummary,
     VersionView,
     Waiting,
-    WorkspaceView,
 )
 from trainshed.schemas.models import ClassScore
+from trainshed.testing.fake_quotas import FakeQuotas
+from trainshed.testing.fake_routes import ROUTES, Answer, Asked, answer_json, get, route
+from trainshed.testing.fake_workspaces import PROJECT, SHELF, SHELF_PROJECT, WORKSPACE, FakeWorkspaces
 
-WORKSPACE, PROJECT, SHELF, SHELF_PROJECT = "work0space", "proj0ect", "shelf0", "shelf0project"
 EMAIL, PASSWORD, CODE = "ada@example.org", "analytical engine", "setup-code"
 
 
@@ -73,47 +72,7 @@ class Fault:
     after_work: bool = False
 
 
-@dataclass
-class Asked:
-    """One request as it arrived."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body or b"{}")
-
-
-@dataclass
-class Answer:
-    """A status and a body: bytes, or chunks that are sent as they come."""
-
-    status: int
-    body: bytes | Iterator[bytes] = b""
-    kind: str = "application/json"
-
-
-Route = Callable[..., Answer]
-Thing = TypeVar("Thing")
-_ROUTES: list[tuple[str, re.Pattern[str], Route]] = []
-_OWN = r"/workspaces/(?P<workspace_id>[^/]+)/projects/(?P<project_id>[^/]+)"
-
-
-def _route(method: str, pattern: str) -> Callable[[Route], Route]:
-    """Register a method of `FakeServer`; `{name}` in the pattern is one segment."""
-
-    def register(function: Route) -> Route:
-        expression = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern.replace("{own}", _OWN))
-        _ROUTES.append((method, re.compile(expression), function))
-        return function
-
-    return register
-
-
-class FakeServer:
+class FakeServer(FakeQuotas, FakeWorkspaces):
     """Starts on a free port of this machine with the block and stops with it."""
 
     def __init__(self, *, is_set_up: bool = True, page_size: int = 50) -> None:
@@ -121,6 +80,7 @@ class FakeServer:
         self.page_size = page_size
         self.holds_trainings = False
         self.training_ends = ("succeeded", None)
+        super().__init__()
         self.token = "token-of-ada"
         self.tokens = {"tok0": self.token}
         self.faults: list[Fault] = []
@@ -198,7 +158,7 @@ class FakeServer:
     def answer(self, asked: Asked) -> Answer:
         """The right answer to one request."""
         path = asked.path.removeprefix("/api/v1")
-        for method, expression, function in _ROUTES:
+        for method, expression, function in ROUTES:
             match = expression.fullmatch(path)
             if match and method == asked.method:
                 if function not in _OPEN:
@@ -208,11 +168,11 @@ class FakeServer:
 
     # People
 
-    @_route("GET", "/health")
+    @route("GET", "/health")
     def health(self, asked: Asked) -> Answer:
-        return _json(200, {"status": "ok", "version": "0.1.0"})
+        return answer_json(200, {"status": "ok", "version": "0.1.0"})
 
-    @_route("POST", "/setup")
+    @route("POST", "/setup")
     def setup(self, asked: Asked) -> Answer:
         if self.is_set_up:
             raise Conflict("The first owner has already been made.", hint="Sign in instead.")
@@ -222,37 +182,32 @@ class FakeServer:
         if len(body["password"]) < 10:
             raise InvalidInput("This password is too short.", details=[{"field": "password"}])
         self.is_set_up = True
-        return _json(201, self._token_view("tok0", "first sign-in", with_secret=True))
+        return answer_json(201, self._token_view("tok0", "first sign-in", with_secret=True))
 
-    @_route("POST", "/sign-in")
+    @route("POST", "/sign-in")
     def sign_in(self, asked: Asked) -> Answer:
         body = asked.json()
         if (body["email"], body["password"]) != (EMAIL, PASSWORD):
             raise NotSignedIn("The e-mail address or the password is wrong.", hint="Try again.")
-        return _json(201, self._token_view("tok0", body["token_name"], with_secret=True))
+        return answer_json(201, self._token_view("tok0", body["token_name"], with_secret=True))
 
-    @_route("GET", "/me")
+    @route("GET", "/me")
     def me(self, asked: Asked) -> Answer:
-        own = ProjectView(id=PROJECT, workspace_id=WORKSPACE, name="My project")
-        shared = ProjectView(id=SHELF_PROJECT, workspace_id=SHELF, name="Models")
-        workspaces = [
-            WorkspaceView(id=SHELF, name="Shelf", role="viewer", is_shelf=True, projects=[shared]),
-            WorkspaceView(id=WORKSPACE, name="My workspace", role="owner", projects=[own]),
-        ]
-        return _json(200, Me(id="ada", name="Ada", email=EMAIL, is_administrator=True, workspaces=workspaces))
+        workspaces = list(self.workspaces.values())
+        return answer_json(200, Me(id="ada", name="Ada", email=EMAIL, is_administrator=True, workspaces=workspaces))
 
-    @_route("GET", "/tokens")
+    @route("GET", "/tokens")
     def list_tokens(self, asked: Asked) -> Answer:
         return self._page(asked, [self._token_view(token_id, token_id) for token_id in self.tokens])
 
-    @_route("POST", "/tokens")
+    @route("POST", "/tokens")
     def create_token(self, asked: Asked) -> Answer:
         token_id = self._new_id("tok")
         self.tokens[token_id] = f"secret-of-{token_id}"
         view = self._token_view(token_id, asked.json()["name"], with_secret=True)
-        return _json(201, view.model_copy(update={"scopes": asked.json()["scopes"]}))
+        return answer_json(201, view.model_copy(update={"scopes": asked.json()["scopes"]}))
 
-    @_route("DELETE", "/tokens/{token_id}")
+    @route("DELETE", "/tokens/{token_id}")
     def revoke_token(self, asked: Asked, token_id: str) -> Answer:
         if self.tokens.pop(token_id, None) is None:
             raise NotFound()
@@ -260,38 +215,43 @@ class FakeServer:
 
     # Datasets
 
-    @_route("GET", "{own}/datasets")
+    @route("GET", "{own}/datasets")
     def list_datasets(self, asked: Asked, project_id: str) -> Answer:
-        return self._page(asked, list(reversed(self.datasets.values())))
+        return self._page(asked, [it for it in reversed(self.datasets.values()) if it.project_id == project_id])
 
-    @_route("POST", "{own}/datasets")
+    @route("POST", "{own}/datasets")
     def create_dataset(self, asked: Asked, project_id: str) -> Answer:
         body = asked.json()
-        if any(dataset.name == body["name"] for dataset in self.datasets.values()):
+        if any((it.name, it.project_id) == (body["name"], project_id) for it in self.datasets.values()):
             raise Conflict(f"The project already has a dataset named {body['name']!r}.")
-        placed = {"id": self._new_id("ds"), "workspace_id": WORKSPACE, "project_id": project_id}
+        placed = {"id": self._new_id("ds"), "workspace_id": self._workspace_of(project_id), "project_id": project_id}
         empty = {"num_images": 0, "size_bytes": 0, "classes": [], "created_at": time.time()}
         dataset = DatasetView.model_validate({**body, **placed, **empty})
         self.datasets[dataset.id] = dataset
-        return _json(201, dataset)
+        return answer_json(201, dataset)
 
-    @_route("GET", "{own}/datasets/{dataset_id}")
+    @route("GET", "{own}/datasets/{dataset_id}")
     def show_dataset(self, asked: Asked, project_id: str, dataset_id: str) -> Answer:
-        return _json(200, _get(self.datasets, dataset_id))
+        return answer_json(200, get(self.datasets, dataset_id))
 
-    @_route("PATCH", "{own}/datasets/{dataset_id}")
+    @route("PATCH", "{own}/datasets/{dataset_id}")
     def rename_dataset(self, asked: Asked, project_id: str, dataset_id: str) -> Answer:
-        renamed = _get(self.datasets, dataset_id).model_copy(update=asked.json())
+        renamed = get(self.datasets, dataset_id).model_copy(update=asked.json())
         self.datasets[dataset_id] = renamed
-        return _json(200, renamed)
+        return answer_json(200, renamed)
 
-    @_route("DELETE", "{own}/datasets/{dataset_id}")
+    @route("DELETE", "{own}/datasets/{dataset_id}")
     def delete_dataset(self, asked: Asked, project_id: str, dataset_id: str) -> Answer:
-        _get(self.datasets, dataset_id)
+        get(self.datasets, dataset_id)
         del self.datasets[dataset_id]
         return Answer(204)
 
-    @_route("GET", "{own}/datasets/{dataset_id}/images")
+    @route("POST", "{own}/datasets/{dataset_id}/move")
+    def move_dataset(self, asked: Asked, project_id: str, dataset_id: str) -> Answer:
+        self.datasets[dataset_id] = get(self.datasets, dataset_id).model_copy(update=asked.json())
+        return answer_json(200, self.datasets[dataset_id])
+
+    @route("GET", "{own}/datasets/{dataset_id}/images")
     def list_images(self, asked: Asked, project_id: str, dataset_id: str) -> Answer:
         images = [
             ImageView(
@@ -304,25 +264,25 @@ class FakeServer:
                 size_bytes=100,
                 format="PNG",
             )
-            for of_class in _get(self.datasets, dataset_id).classes
+            for of_class in get(self.datasets, dataset_id).classes
             if asked.query.get("class_id") in (None, of_class["id"])
             for number in range(of_class["num_images"])
         ]
         return self._page(asked, images)
 
-    @_route("POST", "{own}/uploads")
+    @route("POST", "{own}/uploads")
     def upload(self, asked: Asked, project_id: str) -> Answer:
         upload = UploadView(
             id=self._new_id("up"), name=asked.query["name"], size_bytes=len(asked.body), sha256="0" * 64
         )
         self.uploads[upload.id] = (upload, asked.body)
-        return _json(201, upload)
+        return answer_json(201, upload)
 
-    @_route("POST", "{own}/datasets/{dataset_id}/imports")
+    @route("POST", "{own}/datasets/{dataset_id}/imports")
     def start_import(self, asked: Asked, project_id: str, dataset_id: str) -> Answer:
-        dataset = _get(self.datasets, dataset_id)
+        dataset = get(self.datasets, dataset_id)
         upload_id = asked.json()["upload_id"]
-        data = _get(self.uploads, upload_id)[1]
+        data = get(self.uploads, upload_id)[1]
 
         def work() -> dict[str, Any]:
             counts, report = _classes_in(data)
@@ -341,16 +301,16 @@ class FakeServer:
             return report.model_dump()
 
         spec = {"dataset_id": dataset_id, "upload_id": upload_id}
-        return _json(202, self._submit(asked, "import", f"Import into {dataset.name}", spec, work))
+        return answer_json(202, self._submit(asked, "import", f"Import into {dataset.name}", spec, work))
 
-    @_route("GET", "{own}/datasets/{dataset_id}/versions")
+    @route("GET", "{own}/datasets/{dataset_id}/versions")
     def list_versions(self, asked: Asked, project_id: str, dataset_id: str) -> Answer:
         versions = [version for version in self.versions.values() if version.dataset_id == dataset_id]
         return self._page(asked, versions[::-1])
 
-    @_route("POST", "{own}/datasets/{dataset_id}/versions")
+    @route("POST", "{own}/datasets/{dataset_id}/versions")
     def create_version(self, asked: Asked, project_id: str, dataset_id: str) -> Answer:
-        dataset = _get(self.datasets, dataset_id)
+        dataset = get(self.datasets, dataset_id)
         split = SplitPlan.model_validate(asked.json()["split"])
         job = self._submit(asked, "snapshot", f"Version of {dataset.name}", {"dataset_id": dataset_id})
         if job.state == "queued":
@@ -362,18 +322,18 @@ class FakeServer:
                 version = self._snapshot(dataset, split, job.id)
                 self.jobs[job.id] = self.jobs[job.id].model_copy(update={"result": {"version_id": version.id}})
                 self.end(job.id)
-        return _json(202, job)
+        return answer_json(202, job)
 
-    @_route("GET", "{own}/versions/{version_id}")
+    @route("GET", "{own}/versions/{version_id}")
     def show_version(self, asked: Asked, project_id: str, version_id: str) -> Answer:
-        return _json(200, _get(self.versions, version_id))
+        return answer_json(200, get(self.versions, version_id))
 
     # Jobs
 
-    @_route("POST", "{own}/trainings")
+    @route("POST", "{own}/trainings")
     def start_training(self, asked: Asked, project_id: str) -> Answer:
         body = asked.json()
-        version = _get(self.versions, body["version_id"])
+        version = get(self.versions, body["version_id"])
         title = body["name"] or f"Train on {self.datasets[version.dataset_id].name}"
         job = self._submit(asked, "train", title, body)
         if job.state == "queued" and not self.holds_trainings:
@@ -382,71 +342,76 @@ class FakeServer:
             self.tell(job.id, "progress", progress)
             self.tell(job.id, "metric", {"step": 10, "epoch": 1, "values": {"loss": 0.25, "accuracy": 0.9875}})
             self.end(job.id, *self.training_ends)
-        return _json(202, job)
+        return answer_json(202, job)
 
-    @_route("GET", "{own}/jobs")
+    @route("GET", "{own}/jobs")
     def list_jobs(self, asked: Asked, project_id: str) -> Answer:
         wanted = (asked.query.get("state"), asked.query.get("kind"))
         jobs = [job for job in self.jobs.values() if wanted[0] in (None, job.state) and wanted[1] in (None, job.kind)]
         return self._page(asked, jobs[::-1])
 
-    @_route("GET", "{own}/jobs/{job_id}")
+    @route("GET", "{own}/jobs/{job_id}")
     def show_job(self, asked: Asked, project_id: str, job_id: str) -> Answer:
-        return _json(200, _get(self.jobs, job_id))
+        return answer_json(200, get(self.jobs, job_id))
 
-    @_route("POST", "{own}/jobs/{job_id}/cancel")
+    @route("POST", "{own}/jobs/{job_id}/cancel")
     def cancel_job(self, asked: Asked, project_id: str, job_id: str) -> Answer:
         return self._order(job_id, {"blocked", "queued", "assigned", "running", "paused"}, "cancelled")
 
-    @_route("POST", "{own}/jobs/{job_id}/pause")
+    @route("POST", "{own}/jobs/{job_id}/pause")
     def pause_job(self, asked: Asked, project_id: str, job_id: str) -> Answer:
         return self._order(job_id, {"running"}, "paused")
 
-    @_route("POST", "{own}/jobs/{job_id}/resume")
+    @route("POST", "{own}/jobs/{job_id}/resume")
     def resume_job(self, asked: Asked, project_id: str, job_id: str) -> Answer:
         return self._order(job_id, {"paused"}, "queued")
 
-    @_route("GET", "{own}/jobs/{job_id}/waiting")
+    @route("GET", "{own}/jobs/{job_id}/waiting")
     def why_waiting(self, asked: Asked, project_id: str, job_id: str) -> Answer:
-        if _get(self.jobs, job_id).state != "queued":
-            return _json(200, Waiting(waiting=False))
+        if get(self.jobs, job_id).state != "queued":
+            return answer_json(200, Waiting(waiting=False))
         reason = Reason(code="no_free_slot", message="All 2 CPU slots are busy.", hint="It starts by itself.")
-        return _json(200, Waiting(waiting=True, place=1, reason=reason))
+        return answer_json(200, Waiting(waiting=True, place=1, reason=reason))
 
-    @_route("GET", "{own}/jobs/{job_id}/events")
+    @route("GET", "{own}/jobs/{job_id}/events")
     def list_events(self, asked: Asked, project_id: str, job_id: str) -> Answer:
-        _get(self.jobs, job_id)
+        get(self.jobs, job_id)
         after, limit = int(asked.query.get("after", 0)), int(asked.query.get("limit", 100))
         items = self.stories[job_id][after : after + limit]
-        return _json(200, {"items": [item.model_dump() for item in items], "next_cursor": None})
+        return answer_json(200, {"items": [item.model_dump() for item in items], "next_cursor": None})
 
-    @_route("GET", "{own}/jobs/{job_id}/stream")
+    @route("GET", "{own}/jobs/{job_id}/stream")
     def stream_job(self, asked: Asked, project_id: str, job_id: str) -> Answer:
-        _get(self.jobs, job_id)
+        get(self.jobs, job_id)
         return Answer(200, self._stream(job_id, asked.headers.get("last-event-id", "")), "text/event-stream")
 
     # Models and hosts
 
-    @_route("GET", "{own}/models")
+    @route("GET", "{own}/models")
     def list_models(self, asked: Asked, project_id: str) -> Answer:
         models = [model for model in self.models.values() if model.project_id == project_id]
         return self._page(asked, models[::-1])
 
-    @_route("GET", "{own}/models/{model_id}")
+    @route("GET", "{own}/models/{model_id}")
     def show_model(self, asked: Asked, project_id: str, model_id: str) -> Answer:
-        return _json(200, self._model(project_id, model_id))
+        return answer_json(200, self._model(project_id, model_id))
 
-    @_route("PATCH", "{own}/models/{model_id}")
+    @route("PATCH", "{own}/models/{model_id}")
     def rename_model(self, asked: Asked, project_id: str, model_id: str) -> Answer:
         self.models[model_id] = self._model(project_id, model_id).model_copy(update=asked.json())
-        return _json(200, self.models[model_id])
+        return answer_json(200, self.models[model_id])
 
-    @_route("DELETE", "{own}/models/{model_id}")
+    @route("POST", "{own}/models/{model_id}/move")
+    def move_model(self, asked: Asked, project_id: str, model_id: str) -> Answer:
+        self.models[model_id] = self._model(project_id, model_id).model_copy(update=asked.json())
+        return answer_json(200, self.models[model_id])
+
+    @route("DELETE", "{own}/models/{model_id}")
     def delete_model(self, asked: Asked, project_id: str, model_id: str) -> Answer:
         del self.models[self._model(project_id, model_id).id]
         return Answer(204)
 
-    @_route("GET", "{own}/models/{model_id}/archive")
+    @route("GET", "{own}/models/{model_id}/archive")
     def model_archive(self, asked: Asked, project_id: str, model_id: str) -> Answer:
         self._model(project_id, model_id)
         buffer = io.BytesIO()
@@ -454,12 +419,12 @@ class FakeServer:
             archive.writestr("card.md", f"# {model_id}\n")
         return Answer(200, iter([buffer.getvalue()]), "application/zip")
 
-    @_route("POST", "{own}/models/{model_id}/load")
+    @route("POST", "{own}/models/{model_id}/load")
     def load_model(self, asked: Asked, project_id: str, model_id: str) -> Answer:
         self._model(project_id, model_id)
         return Answer(204)
 
-    @_route("POST", "{own}/models/{model_id}/predict")
+    @route("POST", "{own}/models/{model_id}/predict")
     def predict(self, asked: Asked, project_id: str, model_id: str) -> Answer:
         model = self._model(project_id, model_id)
         if not asked.body.startswith(b"\x89PNG"):
@@ -469,13 +434,13 @@ class FakeServer:
             for place, of_class in enumerate(model.classes)
         ]
         scores = scores[: int(asked.query.get("top", 5))]
-        return _json(200, Prediction(model_id=model_id, predictions=scores, milliseconds=1.5))
+        return answer_json(200, Prediction(model_id=model_id, predictions=scores, milliseconds=1.5))
 
-    @_route("GET", "/hosts")
+    @route("GET", "/hosts")
     def list_hosts(self, asked: Asked) -> Answer:
         return self._page(asked, list(self.hosts.values()))
 
-    @_route("POST", "/hosts/readings")
+    @route("POST", "/hosts/readings")
     def report(self, asked: Asked) -> Answer:
         reading = HostReading.model_validate(asked.json())
         slots = [{"pool": "cpu", "position": 0, "is_busy": False, "job_id": None, "job_title": None}]
@@ -500,7 +465,7 @@ class FakeServer:
         start = int(asked.query.get("cursor", 0))
         end = start + self.page_size
         cursor = str(end) if end < len(items) else None
-        return _json(200, {"items": [item.model_dump() for item in items[start:end]], "next_cursor": cursor})
+        return answer_json(200, {"items": [item.model_dump() for item in items[start:end]], "next_cursor": cursor})
 
     def _new_id(self, prefix: str) -> str:
         self._num_made += 1
@@ -594,17 +559,17 @@ class FakeServer:
         return model.id
 
     def _model(self, project_id: str, model_id: str) -> ModelView:
-        model = _get(self.models, model_id)
+        model = get(self.models, model_id)
         if model.project_id != project_id:
             raise NotFound()
         return model
 
     def _order(self, job_id: str, allowed: set[str], state: str) -> Answer:
-        job = _get(self.jobs, job_id)
+        job = get(self.jobs, job_id)
         if job.state not in allowed:
             raise Conflict(f"The job is {job.state}.")
         self.move(job_id, state)
-        return _json(200, self.jobs[job_id])
+        return answer_json(200, self.jobs[job_id])
 
     def _stream(self, job_id: str, last_id: str) -> Iterator[bytes]:
         """The story as server-sent events, until the job has ended or the streams are cut."""
@@ -656,7 +621,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(answer)
 
-    do_GET = do_POST = do_PATCH = do_DELETE = _serve  # the names are http.server's
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # the names are http.server's
 
     def log_message(self, *_: object) -> None:
         pass
@@ -695,17 +660,6 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.flush()
         except (BrokenPipeError, ConnectionResetError):
             pass  # the reader has gone
-
-
-def _get(things: dict[str, Thing], thing_id: str) -> Thing:
-    if thing_id not in things:
-        raise NotFound()
-    return things[thing_id]
-
-
-def _json(status: int, body: Any) -> Answer:
-    plain = body if isinstance(body, dict) else body.model_dump()
-    return Answer(status, json.dumps(plain).encode())
 
 
 def _classes_in(data: bytes) -> tuple[Counter[str], ImportReport]:
