@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from conftest import ON_POSTGRESQL
+from server import api_client
 from server.api_client import API, Caller, Frame, Lab, frames, problem
 from trainshed.schemas import EndReport, JobView, NewEvent
 
@@ -416,3 +417,167 @@ def test_a_stream_that_may_not_be_watched_says_why(nobody, lab):
     other = Lab("other")
     for path in (_path(lab, held), f"/workspaces/{lab.workspace_id}/stream"):
         problem(nobody.as_(other.token()).get(path), 404, "not_found")
+
+
+# The end of what was allowed
+
+
+class Listener:
+    """A stream of any address, opened as whoever these headers say; when its last byte came, and when it ended."""
+
+    def __init__(self, site: str, path: str, headers: dict[str, str]) -> None:
+        self.last = self.ended = 0.0
+        self._began = threading.Event()
+        self._arguments = (site, path, headers)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+        assert self._began.wait(10), path
+
+    def _run(self) -> None:
+        site, path, headers = self._arguments
+        with (
+            contextlib.suppress(httpx.TransportError),
+            httpx.Client(base_url=site, timeout=60, headers=headers) as http,
+            http.stream("GET", API + path) as answer,
+        ):
+            assert answer.status_code == 200
+            for _ in answer.iter_lines():
+                self.last = time.monotonic()
+                self._began.set()
+        self.ended = time.monotonic()
+
+
+@pytest.fixture
+def visit(site: str, database: None) -> Iterator[Any]:
+    """`visit(person)` is a browser in which this person has signed in."""
+    from web.visitors import Visitor, session_of
+
+    with contextlib.ExitStack() as stack:
+
+        def open_one(person: Any) -> Visitor:
+            visitor = Visitor(site)
+            stack.callback(visitor.http.close)
+            return session_of(person, visitor)
+
+        yield open_one
+
+
+ENDS_WITHIN_SECONDS = 5.0
+Revocations = dict[str, tuple[Lab, dict[str, str], Any]]
+
+
+def _cookie(visitor: Any) -> dict[str, str]:
+    return {"Cookie": "; ".join(f"{name}={value}" for name, value in visitor.http.cookies.items())}
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _revocations(nobody: Caller, lab: Lab, visit: Any) -> Revocations:
+    """Each end of what was allowed: whose workspace is listened to, as whom, and what is done then."""
+    from trainshed.server.records.models import Token
+
+    owner, gone = nobody.as_(lab.token("owner")), Lab("gone")
+
+    def member() -> Any:
+        return lab.add_member("viewer")
+
+    def change_password(browser: Any) -> Any:
+        words = {"password1": "another battery horse", "password2": "another battery horse"}
+        return lambda: browser.send("/settings/password/first", words)
+
+    leaver, twice, changed, switched, removed, left = (member() for _ in range(6))
+    signed_out, first, second, password, passwords_other = map(visit, (leaver, twice, twice, changed, changed))
+    runs_it = lab.add_member("viewer")
+    runs_it.is_administrator = True
+    runs_it.save()
+    boss = visit(runs_it)
+    mine, mine_id = api_client.make_token(left), Token.objects.get(person=left).id
+    robot, robots_token = lab.robot("viewer")
+    until = time.time() + 2
+    return {
+        "signed out": (lab, _cookie(signed_out), lambda: signed_out.send("/sign-out")),
+        "ended from another browser": (lab, _cookie(first), lambda: second.send("/settings/sessions")),
+        "password changed in another browser": (lab, _cookie(passwords_other), change_password(password)),
+        "personal token revoked": (
+            lab,
+            _bearer(mine),
+            lambda: nobody.as_(mine).delete(f"/tokens/{mine_id}"),
+        ),
+        "token expired by itself": (lab, _bearer(api_client.make_token(left, expires_at=until)), lambda: None),
+        "robot revoked": (
+            lab,
+            _bearer(robots_token),
+            lambda: owner.delete(f"/workspaces/{lab.workspace_id}/tokens/{robot.id}"),
+        ),
+        "member removed": (
+            lab,
+            _bearer(api_client.make_token(removed)),
+            lambda: owner.delete(f"/workspaces/{lab.workspace_id}/members/{removed.id}"),
+        ),
+        "workspace deleted": (
+            gone,
+            _bearer(gone.token("viewer")),
+            lambda: nobody.as_(gone.token("owner")).delete(f"/workspaces/{gone.workspace_id}"),
+        ),
+        "account switched off": (
+            lab,
+            _cookie(visit(switched)),
+            lambda: boss.send("/installation", {"person": switched.id, "is_active": "off"}),
+        ),
+    }
+
+
+def test_a_stream_ends_within_five_seconds_of_what_allowed_it_and_no_other_does(nobody, lab, visit):
+    """Of each end a workspace's stream and a job's, all at once; who is still allowed goes on to hear what happens."""
+    revocations = _revocations(nobody, lab, visit)
+    site = str(nobody.http.base_url)
+    labs = {where.workspace_id: where for where, _, _ in revocations.values()}
+    held = {id_: where.attempt("train")[0] for id_, where in labs.items()}
+
+    def listen(where: Lab, headers: dict[str, str]) -> list[Listener]:
+        paths = (f"/workspaces/{where.workspace_id}/stream", _path(where, held[where.workspace_id]))
+        return [Listener(site, path, headers) for path in paths]
+
+    ending = {name: listen(where, headers) for name, (where, headers, _) in revocations.items()}
+    staying = listen(lab, _cookie(visit(lab.person("viewer")))) + listen(lab, _bearer(lab.token("editor")))
+    for name, (_, _, revoke) in revocations.items():
+        answer = revoke()
+        assert answer is None or answer.status_code in (200, 204, 302), (name, answer.text)
+    done = time.monotonic()
+    late = {}
+    for name, listeners in ending.items():
+        for listener in listeners:
+            listener.thread.join(max(0.1, done + ENDS_WITHIN_SECONDS - time.monotonic()))
+            late[name] = max(late.get(name, 0.0), (listener.ended or float("inf")) - done)
+    print("streams end after", {name: f"{seconds:.1f} s" for name, seconds in late.items()})
+    assert {name for name, seconds in late.items() if seconds > ENDS_WITHIN_SECONDS} == set()
+    told_at = time.monotonic()
+    _ledger().tell(held[lab.workspace_id], 0, _metrics(1))
+    while time.monotonic() < told_at + 5 and any(each.last < told_at for each in staying):
+        time.sleep(0.02)
+    assert all(each.last > told_at and not each.ended for each in staying)
+
+
+def test_an_upload_whose_token_is_revoked_on_the_way_keeps_nothing(nobody, lab):
+    from trainshed.server.records.models import Blob, Upload
+    from trainshed.server.services import blobs
+
+    token, pieces = lab.token("editor"), [b"a" * 2**20, b"b" * 2**20, b"c" * 2**20]
+    mine = nobody.as_(token)
+    (row,) = mine.get("/tokens").json()["items"]
+
+    def body() -> Iterator[bytes]:
+        yield from pieces[:2]
+        assert mine.delete(f"/tokens/{row['id']}").status_code == 204
+        yield pieces[2]
+
+    folder = blobs.storage().folder()
+    files = {path for path in folder.rglob("*") if path.is_file()}
+    with httpx.Client(base_url=str(nobody.http.base_url), timeout=30) as http:
+        headers = {**_bearer(token), "Content-Length": str(3 * 2**20)}
+        answer = http.post(f"{API}{lab.path}/uploads?name=a.zip", content=body(), headers=headers)
+    problem(answer, 401, "not_signed_in")
+    assert not Upload.objects.exists() and not Blob.objects.exists()
+    assert {path for path in folder.rglob("*") if path.is_file()} == files

@@ -12,14 +12,16 @@ from trainshed.server.services import jobs, workspaces
 from trainshed.server.services.actors import Actor, Place
 from trainshed.server.streams.channels import WorkspaceChannel, frame, hub
 from trainshed.server.streams.door import actor_of, database, door, place_of
+from trainshed.server.streams.doorkeeper import IsOpen, while_allowed
 
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _KEEP_ALIVE = b": still here\n\n"
 _HEALING = b": the database does not answer; the stream goes on when it does\n\n"
 
 
-def _event_stream(frames: AsyncIterator[bytes]) -> Response:
-    return StreamingResponse(frames, media_type="text/event-stream", headers=_HEADERS)
+def _event_stream(request: Request, frames: AsyncIterator[bytes], is_open: IsOpen) -> Response:
+    allowed = while_allowed(request, frames, is_open)
+    return StreamingResponse(allowed, media_type="text/event-stream", headers=_HEADERS)
 
 
 @door
@@ -28,7 +30,8 @@ async def job_stream(request: Request) -> Response:
     actor, place, job_id = await actor_of(request), place_of(request), request.path_params["job_id"]
     await database(jobs.get, actor, job_id, within=place)
     asked = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
-    return _event_stream(_job_frames(actor, place, job_id, asked, request.query_params.get("without", "")))
+    frames = _job_frames(actor, place, job_id, asked, request.query_params.get("without", ""))
+    return _event_stream(request, frames, lambda now: jobs.get(now, job_id, within=place))
 
 
 async def _job_frames(actor: Actor, place: Place, job_id: str, asked: str, without: str) -> AsyncIterator[bytes]:
@@ -82,7 +85,8 @@ async def workspace_stream(request: Request) -> Response:
     """GET: a snapshot of the workspace's jobs, then the latest of each one that moves."""
     actor, workspace_id = await actor_of(request), request.path_params["workspace_id"]
     await database(workspaces.get, actor, workspace_id)
-    return _event_stream(_workspace_frames(await hub.workspace(workspace_id)))
+    frames = _workspace_frames(await hub.workspace(workspace_id))
+    return _event_stream(request, frames, lambda now: workspaces.get(now, workspace_id))
 
 
 async def _workspace_frames(channel: WorkspaceChannel) -> AsyncIterator[bytes]:

@@ -33,7 +33,7 @@ def _model_server() -> httpx.AsyncClient:
 @door
 async def predict(request: Request) -> Response:
     """POST: what does the model say about the picture in the body?"""
-    model_id = await _readable_model(request)
+    model_id = await _askable_model(request)
     picture = await body_of(request, settings.whole("TRAINSHED_MAX_IMAGE_BYTES"), "A picture")
     params = {name: request.query_params[name] for name in ("top", "name") if name in request.query_params}
     return await _pass_on(f"/models/{model_id}/predict", params=params, content=picture)
@@ -42,12 +42,12 @@ async def predict(request: Request) -> Response:
 @door
 async def load(request: Request) -> Response:
     """POST: bring the model into the model server's memory, so that its first answer is as fast as the next."""
-    return await _pass_on(f"/models/{await _readable_model(request)}/load")
+    return await _pass_on(f"/models/{await _askable_model(request)}/load")
 
 
-async def _readable_model(request: Request) -> str:
+async def _askable_model(request: Request) -> str:
     actor, model_id = await actor_of(request), str(request.path_params["model_id"])
-    await database(models.get, actor, model_id, within=place_of(request))
+    await database(models.get, actor, model_id, need="ask", within=place_of(request))
     return model_id
 
 

@@ -45,7 +45,13 @@ def _binary(media_type: str) -> dict[str, Any]:
 
 
 _BYTES = {"required": True, "content": _binary("application/octet-stream")}
-_STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+_TEXT = {"type": "string"}
+_EVENT = {
+    "type": "object",
+    "description": "One event of the stream; `data` is JSON.",
+    "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT},
+}
+_STREAM = {"text/event-stream": {"schema": _EVENT}}
 _SHA256 = {"application/json": {"schema": {"type": "object", "properties": {"sha256": {"type": "array"}}}}}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,8 +15,10 @@ _PIECE_BYTES = 1 << 20
 _MOST_PACKED_BYTES = 256 << 20
 
 
-async def _receive(request: Request, check_size: Callable[[int], None]) -> tuple[str, int]:
-    """Write the body as a blob; returns (sha256, size). A body that breaks off leaves nothing."""
+async def _receive(
+    request: Request, check_size: Callable[[int], None], admit: Callable[[int], Awaitable[None]] | None = None
+) -> tuple[str, int]:
+    """Write the body as a blob; returns (sha256, size). A body that breaks off, or is not admitted, leaves nothing."""
     announced = content_length(request)
     writer = await database(blobs.storage().write)
     waiting, size = bytearray(), 0
@@ -31,6 +33,8 @@ async def _receive(request: Request, check_size: Callable[[int], None]) -> tuple
         await database(writer.write, bytes(waiting))
         if announced is not None and size != announced:
             raise InvalidInput(f"{size:,} bytes arrived of {announced:,} announced.")
+        if admit is not None:
+            await admit(size)
         return await database(writer.finish)
     except BaseException:
         writer.discard()
@@ -42,7 +46,14 @@ async def upload(request: Request) -> Response:
     """POST: keep the request's body as an upload."""
     actor, place = await actor_of(request), place_of(request)
     await database(uploads.admit, actor, place, content_length(request))
-    sha256, size = await _receive(request, uploads.check_size)
+
+    async def admit(size: int) -> None:
+        """A large file takes its time: who began may not be who may any more."""
+        nonlocal actor
+        actor = await actor_of(request)
+        await database(uploads.admit, actor, place, size)
+
+    sha256, size = await _receive(request, uploads.check_size, admit)
     name = request.query_params.get("name", "")
     kept = await database(uploads.keep, actor, place, name=name, sha256=sha256, size_bytes=size)
     return JSONResponse(kept.model_dump(), status_code=201)
