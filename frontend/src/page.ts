@@ -20,7 +20,7 @@ export function cookie(name: string): string {
 
 // A request of our own page proves itself by repeating its cookie.
 export function proof(): Record<string, string> {
-  return { "X-CSRFToken": cookie("csrftoken") };
+  return { "X-CSRFToken": cookie(document.documentElement.dataset.proof ?? "csrftoken") };
 }
 
 export async function ask<T>(method: string, address: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qs, urlsplit
 
 import typer
@@ -10,6 +11,11 @@ import typer
 from trainshed.cli import output
 from trainshed.cli.output import Json
 
+if TYPE_CHECKING:
+    from trainshed.client import Client
+    from trainshed.schemas import TokenView
+
+_BROWSER_SECONDS = 300.0
 Url = Annotated[str | None, typer.Option("--url", help="The server; without it the one last signed in to.")]
 Email = Annotated[str | None, typer.Option("--email", help="Your e-mail address; asked for when missing.")]
 Password = Annotated[
@@ -69,12 +75,17 @@ def login(
         str | None,
         typer.Option("--token", help="An access token instead of a password; `-` reads it from standard input."),
     ] = None,
+    code: Annotated[str | None, typer.Option("--code", help="The code of your second factor, if you have one.")] = None,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Sign in through the browser, or here with a password.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Sign in to a server and keep a token for it.
 
-    The token is kept for this user of this machine, in a file that only they can read. All other commands
-    speak to the server signed in to last, or to the one that TRAINSHED_URL names.
+    Opens the server's page in your browser, where you let this command line in; `--no-browser`, or `--email`, asks
+    for the password here. The token is kept for this user of this machine, in a file that only they can read. All
+    other commands speak to the server signed in to last, or to the one that TRAINSHED_URL names.
 
     \b
     Examples:
@@ -86,13 +97,50 @@ def login(
         if token is not None:
             client.transport.token = output.ask("The token", token, "--token", secret=True).strip()
             email, token_id = client.me().email, ""
+        elif browser and email is None and password is None and _has_browser():
+            client.transport.token = ""
+            token_id = _by_browser(client).id
+            email = client.me().email
         else:
             client.transport.token = ""
             email = output.ask("Your e-mail address", email, "--email")
             password = output.ask("Your password", password, "--password", secret=True)
-            token_id = client.sign_in(email, password, _token_name()).id
+            token_id = _by_password(client, email, password, code).id
         _keep(client.url, client.transport.token, email, token_id)
         _tell(client.url, email, as_json)
+
+
+def _has_browser() -> bool:
+    """Whether a browser can be opened here: not from a script, nor on a machine without one."""
+    import webbrowser
+
+    try:
+        return sys.stdin.isatty() and webbrowser.get() is not None
+    except webbrowser.Error:
+        return False
+
+
+def _by_browser(client: Client) -> TokenView:
+    import webbrowser
+
+    from trainshed.client.browser import BrowserSignIn
+
+    with BrowserSignIn(client.url, _token_name()) as asking:
+        output.note(f"Opening {asking.address}")
+        output.note("Let this command line in there; Ctrl-C, then --no-browser, signs in here instead.")
+        webbrowser.open(asking.address)
+        return client.exchange(asking.wait(_BROWSER_SECONDS), asking.verifier)
+
+
+def _by_password(client: Client, email: str, password: str, code: str | None) -> TokenView:
+    """Asks for a second factor only where the account has one."""
+    from trainshed.errors import SecondFactorNeeded
+
+    try:
+        return client.sign_in(email, password, _token_name(), code or "")
+    except SecondFactorNeeded:
+        code = output.ask("The code of your authenticator app", None, "--code")
+        return client.sign_in(email, password, _token_name(), code)
 
 
 def logout(

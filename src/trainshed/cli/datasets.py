@@ -175,6 +175,28 @@ def rename(
 
 
 @app.command()
+def move(
+    dataset: Dataset,
+    to_project: Annotated[
+        str, typer.Option("--to-project", help="Where to put it; default: the first one there.")
+    ] = "",
+    to_workspace: Annotated[str, typer.Option("--to-workspace", help="Its workspace; default: the same.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Put a dataset into another project, with its versions; out of a workspace only as an owner.
+
+    \b
+    Example:
+      trainshed dataset move flowers --to-workspace "Bird lab"
+    """
+    with output.connect() as client:
+        found = client.datasets.find(dataset)
+        target = output.target(client, found.workspace_id, to_workspace, to_project)
+        moved = client.datasets.move(found, target)
+    output.tell(moved, as_json, f"{moved.name!r} is in the project {target.name!r} now.")
+
+
+@app.command()
 def delete(
     dataset: Dataset,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

@@ -30,9 +30,19 @@ _SECTIONS = {
         "jobs": ("jobs:app", "Jobs: list, watch, cancel, pause, resume, why."),
         "models": ("models:app", "Models: list, show, download, rename, delete."),
         "predict": ("models:predict", "Ask a model about pictures."),
+        "project": ("projects:app", "Projects: groups of datasets, jobs and models."),
+        "share": ("shares:app", "Links to one model, version or result."),
+    },
+    "Together": {
+        "workspace": ("workspaces:app", "Workspaces: members, invites, robots."),
     },
     "Look after": {
         "gpus": ("hosts:gpus", "Hosts, their GPUs, and what runs on them."),
+        "session": ("people:sessions", "The browsers in which you are signed in: list, end."),
+        "people": ("people:app", "People with an account, for administrators."),
+        "audit": ("audit:audit", "Who did what in a workspace, for its owners."),
+        "quota": ("quotas:app", "What a workspace uses and may use: list, limit."),
+        "rotate-keys": ("service:rotate_keys", "Seal the database's secrets under a new key."),
         "token": ("tokens:app", "Access tokens for programs: create, list, revoke."),
     },
 }
@@ -66,7 +76,8 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         known = {name: where for section in _SECTIONS.values() for name, (where, _) in section.items()}
         where = (known | _INTERNAL).get(cmd_name)
-        return _load(cmd_name, where) if where else None
+        found = _load(cmd_name, where) if where else None
+        return _placed(found) if cmd_name in _SECTIONS["Work"] else found
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         for title, section in _SECTIONS.items():
@@ -82,6 +93,45 @@ def _load(name: str, where: str) -> Any:
         function, found = found, output.command_group()
         found.command(name)(function)
     return typer.main.get_command(found)
+
+
+_PLACES = ("workspace", "project")
+
+
+def _placed(command: Any) -> Any:
+    """The command, each of its own commands with the options that say where it works."""
+    for name in command.list_commands(None) if hasattr(command, "list_commands") else []:
+        _placed(command.get_command(None, name))
+    if not hasattr(command, "list_commands"):
+        group = output.command_group()
+        group.command()(_where)
+        command.params += [option for option in typer.main.get_command(group).params if option.name in _PLACES]
+    return command
+
+
+def _in_workspace(name: str | None) -> None:
+    output.work_in("workspace", name or "")
+
+
+def _in_project(name: str | None) -> None:
+    output.work_in("project", name or "")
+
+
+def _where(
+    workspace: Annotated[
+        str | None,
+        typer.Option(
+            callback=_in_workspace,
+            expose_value=False,
+            help="The workspace to work in; default: your first.",
+        ),
+    ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(callback=_in_project, expose_value=False, help="The project to work in; default: its first."),
+    ] = None,
+) -> None:
+    """Whose options every command gets that works in a project."""
 
 
 app = output.command_group(cls=_Commands, epilog=_EPILOG)

@@ -109,6 +109,28 @@ def rename(
 
 
 @app.command()
+def move(
+    model: Model,
+    to_project: Annotated[
+        str, typer.Option("--to-project", help="Where to put it; default: the first one there.")
+    ] = "",
+    to_workspace: Annotated[str, typer.Option("--to-workspace", help="Its workspace; default: the same.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Put a model into another project, with the job that trained it; out of a workspace only as an owner.
+
+    \b
+    Example:
+      trainshed models move flowers --to-workspace "Bird lab"
+    """
+    with output.connect() as client:
+        found = client.models.find(model)
+        target = output.target(client, found.workspace_id, to_workspace, to_project)
+        moved = client.models.move(found, target)
+    output.tell(moved, as_json, f"{moved.name!r} is in the project {target.name!r} now.")
+
+
+@app.command()
 def delete(
     model: Model,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

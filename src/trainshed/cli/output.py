@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from trainshed.client import Client
+    from trainshed.schemas import ProjectView
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs, and nothing else.")]
+
+_where = {"workspace": "", "project": ""}
 
 
 def command_group(**options: Any) -> typer.Typer:
@@ -39,12 +42,35 @@ def connect(url: str | None = None, token: str | None = None) -> Client:
     """The SDK's client, for `with`; imported here because it is not needed to explain a command."""
     from trainshed.client import Client
 
-    return Client(url, token)
+    return Client(url, token, workspace=_where["workspace"], project=_where["project"])
+
+
+def target(client: Client, workspace_id: str, workspace: str, project: str) -> ProjectView:
+    """The project that something is to be moved to: by name, in another workspace or in its own."""
+    from trainshed.client.names import pick
+
+    found = client.workspaces.find(workspace or workspace_id)
+    if not project and not workspace:
+        raise InvalidInput("Where to?", hint="Give --to-project, --to-workspace, or both.")
+    return pick(found.projects, project, "project") if project else found.projects[0]
+
+
+def work_in(name: str, value: str) -> None:
+    """Name the workspace or the project of the command that is about to run; empty: the first."""
+    _where[name] = value
 
 
 def emit(data: Any) -> None:
     """Print models, lists and dictionaries as one JSON document on stdout."""
     print(json.dumps(plain(data), ensure_ascii=False, indent=2))
+
+
+def tell(data: Any, as_json: bool, words: str) -> None:
+    """What came of a command: the data for a program, or a sentence for a person."""
+    if as_json:
+        emit(data)
+    else:
+        say(words)
 
 
 def emit_line(data: Any) -> None:

@@ -70,6 +70,32 @@ def _tell_started(started: Any, as_json: bool) -> None:
     print("Ctrl-C stops it.", flush=True)
 
 
+def rotate_keys(as_json: Json = False) -> None:
+    """Seal the secrets in the database under a new key, and forget the old one.
+
+    Run it where `trainshed up` runs, as often as your rules ask; the service goes on meanwhile. Where the keys come
+    from TRAINSHED_ENCRYPTION_KEYS, put a new one before the others there first, restart, run this, and take the old
+    one out.
+    """
+    import json
+    import subprocess
+    import sys
+
+    from trainshed.errors import StartRefused, from_problem
+
+    done = subprocess.run([sys.executable, "-m", "trainshed.server.rotation"], capture_output=True, text=True)
+    try:
+        told = json.loads(done.stdout)
+    except ValueError:
+        raise StartRefused("The keys could not be changed.", hint=done.stderr[-500:]) from None
+    if "problem" in told:
+        raise from_problem(told["problem"])
+    if as_json:
+        output.emit(told)
+    else:
+        output.say(f"{told['num_sealed']} secrets are sealed under the key {told['key']} now.")
+
+
 agent = output.command_group()
 
 

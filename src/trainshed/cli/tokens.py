@@ -20,6 +20,7 @@ def create(
         typer.Option("--scope", help="What it may do: read, write, jobs, admin. Repeat it. Default: read write jobs."),
     ] = None,
     expires_in_days: Annotated[float, typer.Option("--expires-in-days", help="0: never.", min=0)] = 90,
+    workspace: Annotated[str, typer.Option("--workspace", help="The one that it works in; default: all yours.")] = "",
     as_json: Json = False,
 ) -> None:
     """Make a token. Its secret is printed once and never again.
@@ -27,11 +28,12 @@ def create(
     \b
     Examples:
       trainshed token create "nightly import"
-      trainshed token create "phone page" --scope read --expires-in-days 30
+      trainshed token create "phone page" --scope read --scope jobs --expires-in-days 30
     """
     with output.connect() as client:
         scopes = scope or ["read", "write", "jobs"]
-        token = client.tokens.create(name, scopes, expires_in_days or None)
+        only = client.workspaces.find(workspace) if workspace else None
+        token = client.tokens.create(name, scopes, expires_in_days or None, only)
     if as_json:
         output.emit(token)
         return

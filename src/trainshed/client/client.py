@@ -8,14 +8,19 @@ from typing import Any
 
 from trainshed.client import credentials
 from trainshed.client.answers import parse
+from trainshed.client.audit import Audit
 from trainshed.client.datasets import Datasets
 from trainshed.client.hosts import Hosts
 from trainshed.client.jobs import Jobs
 from trainshed.client.models import Models
+from trainshed.client.people import People, Sessions
 from trainshed.client.place import Place
+from trainshed.client.quotas import Quotas
+from trainshed.client.shares import Shares
 from trainshed.client.tokens import Tokens
 from trainshed.client.transport import Transport, normal_url
 from trainshed.client.versions import Versions
+from trainshed.client.workspaces import Invites, Members, Projects, Robots, Workspaces
 from trainshed.errors import NotFound
 from trainshed.schemas import DatasetView, JobView, Me, Recipe, SplitPlan, TokenView, VersionView, settings
 
@@ -53,6 +58,16 @@ class Client:
         self.models = Models(self.transport, self._place)
         self.hosts = Hosts(self.transport)
         self.tokens = Tokens(self.transport)
+        self.sessions = Sessions(self.transport)
+        self.people = People(self.transport)
+        self.audit = Audit(self.transport, self._place)
+        self.quotas = Quotas(self.transport, self._place)
+        self.workspaces = Workspaces(self.transport, self._place)
+        self.members = Members(self.transport, self._place)
+        self.invites = Invites(self.transport, self._place)
+        self.robots = Robots(self.transport, self._place)
+        self.projects = Projects(self.transport, self._place)
+        self.shares = Shares(self.transport, self._place)
 
     @property
     def url(self) -> str:
@@ -71,14 +86,23 @@ class Client:
         body = {"code": code, "name": name, "email": email, "password": password}
         return self._enter(parse(TokenView, self.transport.request("POST", "/setup", json=body)))
 
-    def sign_in(self, email: str, password: str, token_name: str = "") -> TokenView:
-        """Exchange a password for a token, which this client uses from now on."""
+    def sign_in(self, email: str, password: str, token_name: str = "", code: str = "") -> TokenView:
+        """Exchange a password for a token, which this client uses from now on.
+
+        Raises `SecondFactorNeeded` for whoever has a second factor: then `code` is what the app shows now.
+        """
         body = {
             "email": email,
             "password": password,
             "token_name": token_name or f"SDK on {socket.gethostname()}",
+            "code": code,
         }
         return self._enter(parse(TokenView, self.transport.request("POST", "/sign-in", json=body)))
+
+    def exchange(self, code: str, verifier: str) -> TokenView:
+        """Exchange what a browser brought (`client.browser`) for a token, which this client uses from now on."""
+        body = {"code": code, "verifier": verifier}
+        return self._enter(parse(TokenView, self.transport.request("POST", "/login-codes", json=body)))
 
     def train(
         self,

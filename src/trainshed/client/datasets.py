@@ -14,7 +14,7 @@ from trainshed.client.names import pick
 from trainshed.client.place import Place, id_of
 from trainshed.client.transport import Transport
 from trainshed.errors import InvalidInput
-from trainshed.schemas import DatasetView, ImageView, JobView, SkippedFile, UploadView, VersionView
+from trainshed.schemas import DatasetView, ImageView, JobView, ProjectView, SkippedFile, UploadView, VersionView
 
 UPLOAD_TIMEOUT_SECONDS = 600.0  # after the last byte the server still hashes and syncs many GB
 
@@ -52,6 +52,11 @@ class Datasets:
 
     def rename(self, dataset: DatasetView | str, name: str) -> DatasetView:
         return parse(DatasetView, self._transport.request("PATCH", self._path(dataset), json={"name": name}))
+
+    def move(self, dataset: DatasetView | str, to: ProjectView) -> DatasetView:
+        """Put it with its versions into another project; out of a workspace only as an owner of it."""
+        target = {"workspace_id": to.workspace_id, "project_id": to.id}
+        return parse(DatasetView, self._transport.request("POST", f"{self._path(dataset)}/move", json=target))
 
     def delete(self, dataset: DatasetView | str) -> None:
         self._transport.request("DELETE", self._path(dataset))

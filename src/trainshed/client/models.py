@@ -17,7 +17,7 @@ from trainshed.client.names import pick
 from trainshed.client.place import Place, id_of
 from trainshed.client.transport import Transport
 from trainshed.errors import InvalidInput, NotFound
-from trainshed.schemas import ModelView, Prediction
+from trainshed.schemas import ModelView, Prediction, ProjectView
 
 PREDICT_TIMEOUT_SECONDS = 120.0  # the first question loads the model
 _PREDICT_RETRIES = 4
@@ -62,6 +62,12 @@ class Models:
 
     def rename(self, model: ModelView | str, name: str) -> ModelView:
         return parse(ModelView, self._transport.request("PATCH", self._path(self._placed(model)), json={"name": name}))
+
+    def move(self, model: ModelView | str, to: ProjectView) -> ModelView:
+        """Put it with the job that trained it into another project; out of a workspace only as an owner of it."""
+        target = {"workspace_id": to.workspace_id, "project_id": to.id}
+        path = f"{self._path(self._placed(model))}/move"
+        return parse(ModelView, self._transport.request("POST", path, json=target))
 
     def delete(self, model: ModelView | str) -> None:
         self._transport.request("DELETE", self._path(self._placed(model)))

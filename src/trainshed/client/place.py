@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from trainshed.client.answers import parse, segment
+from trainshed.client.answers import pages, parse, segment
 from trainshed.client.names import pick
 from trainshed.client.transport import Transport
 from trainshed.errors import NotFound
@@ -31,6 +31,7 @@ class Place:
         self._project = project
         self._lock = threading.Lock()
         self._me: Me | None = None
+        self._workspaces: list[WorkspaceView] | None = None
 
     def me(self) -> Me:
         """The caller, asked for once."""
@@ -40,13 +41,20 @@ class Place:
             return self._me
 
     def forget(self) -> None:
-        """Ask again next time: somebody else has signed in."""
+        """Ask again next time: somebody else has signed in, or something was made or renamed."""
         with self._lock:
-            self._me = None
+            self._me = self._workspaces = None
+
+    def workspaces(self) -> list[WorkspaceView]:
+        """The workspaces that the caller belongs to, and the shelf; asked for once. A robot may ask that too."""
+        with self._lock:
+            if self._workspaces is None:
+                self._workspaces = list(pages(self._transport, "/workspaces", WorkspaceView))
+            return self._workspaces
 
     def workspace(self) -> WorkspaceView:
         """Raises `NotFound` when the caller is in no workspace, or not in the named one."""
-        own = [workspace for workspace in self.me().workspaces if not workspace.is_shelf]
+        own = [workspace for workspace in self.workspaces() if not workspace.is_shelf]
         if self._workspace:
             return pick(own, self._workspace, "workspace")
         if not own:
@@ -64,7 +72,7 @@ class Place:
 
     def shelf(self) -> list[str]:
         """The paths of the projects that hold the models for everyone."""
-        shelves = (workspace for workspace in self.me().workspaces if workspace.is_shelf)
+        shelves = (workspace for workspace in self.workspaces() if workspace.is_shelf)
         return [project_path(project.workspace_id, project.id) for shelf in shelves for project in shelf.projects]
 
     def path(self, thing: Placed | str | None = None) -> str:

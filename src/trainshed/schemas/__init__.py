@@ -11,6 +11,7 @@ from trainshed.schemas.attempts import (
     Publication,
     Renewal,
 )
+from trainshed.schemas.audit import AuditView
 from trainshed.schemas.hosts import GpuReading, HostReading, HostView
 from trainshed.schemas.jobs import (
     FINAL_STATES,
@@ -46,10 +47,17 @@ from trainshed.schemas.recipes import Augmentation, ClassificationRecipe, Recipe
 from trainshed.schemas.workspaces import (
     DatasetView,
     ImageView,
+    InviteLook,
+    InviteView,
     Me,
+    MemberView,
     Page,
+    PersonView,
     ProjectView,
     Role,
+    SessionView,
+    ShareNoun,
+    ShareView,
     TokenView,
     UploadView,
     VersionView,
@@ -57,11 +65,12 @@ from trainshed.schemas.workspaces import (
 )
 
 __all__ = [
-    "ARCHIVE_FILES", "FINAL_STATES", "PROTOCOL_VERSION", "Assignment", "AttemptView", "Augmentation",
-    "BlobRef", "Checkpoint", "ClassScore", "ClassificationRecipe", "DatasetView", "EndReport", "Event",
-    "EventBatch", "GpuReading", "HostReading", "HostView", "ImageClass", "ImageView", "ImportReport",
-    "JobKind", "JobState", "JobView", "ManifestRow", "Me", "ModelSummary", "ModelView", "Needs",
-    "NewCheckpoint", "NewEvent", "Page", "Prediction", "ProjectView", "Publication", "Reason", "Recipe",
-    "Renewal", "Role", "ServedModel", "SkippedFile", "SplitPlan", "StagedImage", "TokenView", "Transform",
-    "UploadView", "VersionSummary", "VersionView", "Waiting", "WorkspaceView",
+    "ARCHIVE_FILES", "Assignment", "AttemptView", "AuditView", "Augmentation", "BlobRef", "Checkpoint", "ClassScore",
+    "ClassificationRecipe", "DatasetView", "EndReport", "Event", "EventBatch", "FINAL_STATES", "GpuReading",
+    "HostReading", "HostView", "ImageClass", "ImageView", "ImportReport", "InviteLook", "InviteView", "JobKind",
+    "JobState", "JobView", "ManifestRow", "Me", "MemberView", "ModelSummary", "ModelView", "Needs", "NewCheckpoint",
+    "NewEvent", "PROTOCOL_VERSION", "Page", "PersonView", "Prediction", "ProjectView", "Publication", "Reason",
+    "Recipe", "Renewal", "Role", "ServedModel", "SessionView", "ShareNoun", "ShareView", "SkippedFile", "SplitPlan",
+    "StagedImage", "TokenView", "Transform", "UploadView", "VersionSummary", "VersionView", "Waiting",
+    "WorkspaceView",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from trainshed.schemas import settings
 _MIN_SECRET_CHARACTERS = 50
 _REFUSED_SECRETS = ("changeme", "secret", "insecure", "password")
 # What only web and the scheduler may know.
-_OURS_ALONE = ("TRAINSHED_DATABASE_URL", "TRAINSHED_SECRET_KEY")
+_OURS_ALONE = {"TRAINSHED_DATABASE_URL", *(one.name for one in settings.TABLE.values() if one.kind == "secret")}
 
 
 def prepare() -> Path:

@@ -25,6 +25,7 @@ from typing import Any
 from trainshed.errors import BY_CODE, StartRefused, TrainshedError, from_problem
 from trainshed.schemas import settings
 from trainshed.server import home
+from trainshed.server.services import addresses
 
 _LINUX = sys.platform.startswith("linux")
 _LIBC = ctypes.CDLL(None, use_errno=True) if _LINUX else None
@@ -72,6 +73,7 @@ def up(on_start: Callable[[Started], None] = lambda _: None, on_note: Callable[[
     held = home.lock(folder)
     try:
         home.secret_key()
+        addresses.trusted_proxies()
         _refuse_taken_port()
         prepared = _bootstrap()
         _refuse_open_door(prepared["setup_code"])

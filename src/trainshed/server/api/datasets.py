@@ -27,6 +27,13 @@ class Renamed(Received):
     name: str
 
 
+class Target(Received):
+    """Where to: a project, of another workspace of mine or of this one."""
+
+    workspace_id: str
+    project_id: str
+
+
 class NewImport(Received):
     upload_id: str
 
@@ -64,6 +71,13 @@ def delete_dataset(request: HttpRequest, workspace_id: str, project_id: str, dat
     """Delete a dataset that no version was taken of."""
     datasets.delete(actor(request), dataset_id, place(workspace_id, project_id))
     return Status(204, None)
+
+
+@routes.post(f"{_DATASET}/move", response=answers(DatasetView))
+def move_dataset(request: HttpRequest, workspace_id: str, project_id: str, dataset_id: str, body: Target):
+    """Put a dataset with its versions into another project of mine; out of a workspace only as its owner."""
+    target = place(body.workspace_id, body.project_id)
+    return datasets.move(actor(request), dataset_id, place(workspace_id, project_id), target)
 
 
 @routes.get(f"{_DATASET}/images", response=answers(Page[ImageView]))

@@ -40,13 +40,18 @@ class Bearer:
     openapi_security_schema: ClassVar[dict[str, str]] = {"type": "http", "scheme": "bearer"}
 
     def __call__(self, request: HttpRequest) -> Actor:
-        return sessions.sender(request, request.COOKIES)
+        return sessions.sender(request, request.COOKIES, address(request))
 
 
 def sends(media_type: str) -> dict[str, Any]:
     """The documented answer of a route that sends bytes."""
     binary = {"schema": {"type": "string", "format": "binary"}}
     return {"responses": {200: {"content": {media_type: binary}}}}
+
+
+def address(request: HttpRequest) -> str:
+    """Where the request came from, past the proxies that are trusted."""
+    return str(request.META.get("REMOTE_ADDR", ""))
 
 
 def actor(request: HttpRequest) -> Actor:

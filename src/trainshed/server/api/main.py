@@ -8,7 +8,21 @@ from typing import Any
 from ninja import NinjaAPI
 
 from trainshed import __version__
-from trainshed.server.api import attempts, datasets, errors, hosts, jobs, models, people, serving
+from trainshed.server.api import (
+    attempts,
+    audit,
+    datasets,
+    errors,
+    hosts,
+    jobs,
+    members,
+    models,
+    people,
+    quotas,
+    serving,
+    shares,
+    workspaces,
+)
 from trainshed.server.api.bodies import JsonBodies
 from trainshed.server.api.door import Bearer
 
@@ -56,5 +70,5 @@ api = TrainshedApi(
     openapi_url="/openapi.json",
 )
 errors.install(api)
-for door in (people, datasets, jobs, models, hosts, attempts, serving):
+for door in (people, workspaces, members, datasets, jobs, models, shares, hosts, quotas, audit, attempts, serving):
     api.add_router("", door.routes)

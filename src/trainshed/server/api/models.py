@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from ninja import Status
 
 from trainshed.schemas import ModelView, Page
-from trainshed.server.api.datasets import Renamed
+from trainshed.server.api.datasets import Renamed, Target
 from trainshed.server.api.door import PROJECT, actor, answers, place, router
 from trainshed.server.services import models
 
@@ -30,6 +30,13 @@ def show_model(request: HttpRequest, workspace_id: str, project_id: str, model_i
 def rename_model(request: HttpRequest, workspace_id: str, project_id: str, model_id: str, body: Renamed):
     """Give a model another name."""
     return models.rename(actor(request), model_id, body.name, place(workspace_id, project_id))
+
+
+@routes.post(f"{_MODEL}/move", response=answers(ModelView))
+def move_model(request: HttpRequest, workspace_id: str, project_id: str, model_id: str, body: Target):
+    """Put a model with the job that trained it into another project of mine; out of a workspace only as its owner."""
+    target = place(body.workspace_id, body.project_id)
+    return models.move(actor(request), model_id, place(workspace_id, project_id), target)
 
 
 @routes.delete(_MODEL, response=answers(None, 204))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import IO, Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, QuerySet, Sum
 
 from trainshed.errors import Conflict, InvalidInput, NotFound
-from trainshed.schemas import BlobRef, DatasetView, ImageView, ImportReport, JobView, Page, StagedImage
-from trainshed.server.queue import ledger
+from trainshed.schemas import FINAL_STATES, BlobRef, DatasetView, ImageView, ImportReport, JobView, Page, StagedImage
+from trainshed.server.queue import counters, ledger
 from trainshed.server.queue.ledger import Held
-from trainshed.server.records.models import Dataset, Image, ImageClass, Job, Upload
-from trainshed.server.services import blobs, jobs, names, pages, uploads, workspaces
+from trainshed.server.records.models import Dataset, DatasetVersion, Image, ImageClass, Job, Project, Upload
+from trainshed.server.services import audit, blobs, jobs, limits, names, pages, uploads, workspaces
 from trainshed.server.services.actors import Actor, Need, Place, gate
 
 TASKS = ("classification",)
@@ -38,6 +38,7 @@ def create(actor: Actor, place: Place, *, name: str, task: str) -> DatasetView:
             row = Dataset.objects.create(
                 workspace_id=project.workspace_id, project=project, name=names.proved(name, "A dataset's"), task=task
             )
+            audit.note(actor, "dataset.create", on=row)
     except IntegrityError:
         raise _name_taken(name) from None
     return view(row)
@@ -52,10 +53,11 @@ def _name_taken(name: str) -> Conflict:
 
 def rename(actor: Actor, dataset_id: str, name: str, within: Place) -> DatasetView:
     row = get(actor, dataset_id, need="work", within=within)
-    row.name = names.proved(name, "A dataset's")
+    before, row.name = row.name, names.proved(name, "A dataset's")
     try:
         with transaction.atomic():
             row.save(update_fields=["name"])
+            audit.note(actor, "dataset.rename", on=row, before=before)
     except IntegrityError:
         raise _name_taken(name) from None
     return view(row)
@@ -68,8 +70,45 @@ def delete(actor: Actor, dataset_id: str, within: Place) -> None:
     Dataset.objects.select_for_update().filter(id=row.id).first()
     if row.versions.exists():
         raise Conflict("The dataset has versions, which trainings and models name; it cannot be deleted.")
+    audit.note(actor, "dataset.delete", on=row)
     Image.objects.filter(dataset=row).delete()
     row.delete()
+
+
+@counters.counted()
+def move(actor: Actor, dataset_id: str, within: Place, target: Place) -> DatasetView:
+    """Put a dataset into another project of mine, with its pictures, its versions and the jobs that made them.
+
+    Trainings and their models stay where they are; out of a workspace only an owner takes something.
+    """
+    row = get(actor, dataset_id, need=workspaces.need_to_move(within, target), within=within)
+    project = workspaces.get_project(actor, target, "work")
+    row = Dataset.objects.select_for_update().get(id=row.id)
+    about = Job.objects.filter(spec__dataset_id=row.id, workspace_id=row.workspace_id)
+    if about.exclude(state__in=FINAL_STATES).exists():
+        raise Conflict("Jobs that read or fill this dataset are not done yet.", hint="Wait for them, or cancel them.")
+    if Dataset.objects.filter(project=project, name=row.name).exclude(id=row.id).exists():
+        raise _name_taken(row.name)
+    audit.note(actor, "dataset.move", on=row, to_workspace_id=project.workspace_id, to_project_id=project.id)
+    _carry(row, project)
+    jobs.carry(about.filter(kind__in=("import", "snapshot")), project)
+    row.workspace_id, row.project_id = project.workspace_id, project.id
+    row.save(update_fields=["workspace", "project"])
+    return view(row)
+
+
+def _carry(row: Dataset, project: Project) -> None:
+    """What belongs to a dataset, and the right to its bytes, to the project that it moves to."""
+    pictures, taken = Image.objects.filter(dataset=row), DatasetVersion.objects.filter(dataset=row)
+    sent = Job.objects.filter(spec__dataset_id=row.id, kind="import").values_list("spec__upload_id", flat=True)
+    sources = Upload.objects.filter(id__in=list(sent), workspace_id=row.workspace_id)
+    for rows, name in ((pictures, "blob"), (pictures, "thumbnail"), (taken, "manifest"), (sources, "blob")):
+        blobs.give(rows.values_list(f"{name}_id", flat=True), project.workspace_id)
+    where = {"workspace_id": project.workspace_id, "project_id": project.id}
+    taken.update(**where)
+    sources.update(**where)
+    pictures.update(workspace_id=project.workspace_id)
+    ImageClass.objects.filter(dataset=row).update(workspace_id=project.workspace_id)
 
 
 def visible(actor: Actor, place: Place, *, cursor: str | None, limit: int) -> Page[DatasetView]:
@@ -131,8 +170,9 @@ def image_view(row: Image) -> ImageView:
 
 
 def start_import(actor: Actor, dataset_id: str, upload_id: str, within: Place, key: str | None) -> JobView:
-    dataset = get(actor, dataset_id, need="work", within=within)
-    upload = uploads.get(actor, upload_id, need="work", within=within)
+    dataset = get(actor, dataset_id, need="run", within=within)
+    upload = uploads.get(actor, upload_id, need="run", within=within)
+    limits.take(limits.IMPORTS, actor.label)
     return jobs.submit(
         actor,
         ledger.Request(
@@ -153,10 +193,17 @@ def import_inputs(job: Job) -> tuple[dict[str, BlobRef], dict[str, Any]]:
 
 
 def lock_for(job: Job) -> Dataset:
-    """Hold the dataset that a job reads or fills. Raises `NotFound` if it was deleted meanwhile."""
-    dataset = Dataset.objects.select_for_update().filter(id=job.spec["dataset_id"]).first()
+    """Hold the dataset that a job reads or fills. Raises `NotFound` if it was deleted or moved meanwhile."""
+    return of_job(job, Dataset.objects.select_for_update())
+
+
+def of_job(job: Job, rows: QuerySet[Dataset] | None = None) -> Dataset:
+    """The dataset that a job reads or fills. Raises `NotFound` if it is not where the job is any more."""
+    rows = Dataset.objects.all() if rows is None else rows
+    where = {"workspace_id": job.workspace_id, "project_id": job.project_id}
+    dataset = rows.filter(id=job.spec["dataset_id"], **where).first()
     if dataset is None:
-        raise NotFound("The dataset of this job was deleted.")
+        raise NotFound("The dataset of this job was deleted or moved.")
     return dataset
 
 

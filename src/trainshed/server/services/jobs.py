@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from django.db.models import QuerySet
+
 from trainshed.schemas import AttemptView, Event, JobView, Page, Reason, Waiting
-from trainshed.server.queue import ledger
+from trainshed.server.queue import counters, ledger
 from trainshed.server.records import models as records
-from trainshed.server.records.models import Job
-from trainshed.server.services import pages, workspaces
+from trainshed.server.records.models import Job, Project
+from trainshed.server.services import audit, blobs, limits, pages, workspaces
 from trainshed.server.services.actors import Actor, Need, Place, gate
 
 _MOST_EVENTS = 2000
@@ -40,9 +43,14 @@ def visible(
 
 
 def submit(actor: Actor, request: ledger.Request) -> JobView:
-    """Write a job down for an actor; the caller has passed its noun's gate with need `work`."""
-    job_id, _ = ledger.submit(request, actor=actor.label)
-    return view(Job.objects.get(id=job_id))
+    """Write a job down for an actor; the caller has passed its noun's gate with need `run`."""
+    limits.take(limits.SUBMITS, actor.label)
+    with counters.counted():
+        job_id, is_new = ledger.submit(request, actor=actor.label)
+        job = Job.objects.get(id=job_id)
+        if is_new:
+            audit.note(actor, "job.submit", on=job, kind=job.kind)
+    return view(job)
 
 
 def show(actor: Actor, job_id: str, within: Place) -> JobView:
@@ -50,21 +58,38 @@ def show(actor: Actor, job_id: str, within: Place) -> JobView:
 
 
 def cancel(actor: Actor, job_id: str, within: Place) -> JobView:
-    job = get(actor, job_id, need="work", within=within)
-    ledger.cancel(job.id, actor=actor.label)
-    return show(actor, job_id, within)
+    return _ordered(actor, get(actor, job_id, need="run", within=within), ledger.cancel)
 
 
 def pause(actor: Actor, job_id: str, within: Place) -> JobView:
-    job = get(actor, job_id, need="work", within=within)
-    ledger.pause(job.id, actor=actor.label)
-    return show(actor, job_id, within)
+    return _ordered(actor, get(actor, job_id, need="run", within=within), ledger.pause)
 
 
 def resume(actor: Actor, job_id: str, within: Place) -> JobView:
-    job = get(actor, job_id, need="work", within=within)
-    ledger.resume(job.id, actor=actor.label)
-    return show(actor, job_id, within)
+    return _ordered(actor, get(actor, job_id, need="run", within=within), ledger.resume)
+
+
+@counters.counted()
+def _ordered(actor: Actor, job: Job, order: Callable[..., str]) -> JobView:
+    """Do what was asked of a job, and tell how it is now also to a token that may not look otherwise."""
+    order(job.id, actor=actor.label)
+    audit.note(actor, f"job.{order.__name__}", on=job)
+    return view(Job.objects.get(id=job.id), with_attempts=True)
+
+
+def carry(which: QuerySet[Job], project: Project) -> None:
+    """Take ended jobs with their files along to another project, where what they made has been moved.
+
+    Their idempotency keys stay behind: in another workspace they could be those of other requests.
+    """
+    ids = list(which.values_list("id", flat=True))
+    files = [records.Artifact.objects.filter(job_id__in=ids), records.Checkpoint.objects.filter(job_id__in=ids)]
+    for rows in files:
+        blobs.give(rows.values_list("blob_id", flat=True), project.workspace_id)
+        rows.update(workspace_id=project.workspace_id)
+    Job.objects.filter(id__in=ids).update(
+        workspace_id=project.workspace_id, project_id=project.id, idempotency_key=None
+    )
 
 
 def why_waiting(actor: Actor, job_id: str, within: Place) -> Waiting:

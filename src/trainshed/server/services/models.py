@@ -24,9 +24,9 @@ from trainshed.schemas import (
     ServedModel,
     SplitPlan,
 )
-from trainshed.server.queue import ledger
+from trainshed.server.queue import counters, ledger
 from trainshed.server.records.models import Artifact, Dataset, DatasetVersion, Host, Job, TrainedModel
-from trainshed.server.services import blobs, datasets, jobs, names, pages, versions, workspaces
+from trainshed.server.services import audit, blobs, datasets, jobs, names, pages, versions, workspaces
 from trainshed.server.services.actors import Actor, Need, Place, gate
 
 
@@ -41,13 +41,34 @@ def visible(actor: Actor, place: Place, *, cursor: str | None, limit: int) -> Pa
 
 def rename(actor: Actor, model_id: str, name: str, within: Place) -> ModelView:
     row = get(actor, model_id, need="work", within=within)
-    row.name = names.proved(name, "A model's")
-    row.save(update_fields=["name"])
+    before, row.name = row.name, names.proved(name, "A model's")
+    with transaction.atomic():
+        row.save(update_fields=["name"])
+        audit.note(actor, "model.rename", on=row, before=before)
     return view(row)
 
 
+@transaction.atomic
 def delete(actor: Actor, model_id: str, within: Place) -> None:
-    get(actor, model_id, need="work", within=within).delete()
+    row = get(actor, model_id, need="work", within=within)
+    audit.note(actor, "model.delete", on=row)
+    row.delete()
+
+
+@counters.counted()
+def move(actor: Actor, model_id: str, within: Place, target: Place) -> ModelView:
+    """Put a model, with the job that trained it and its files, into another project of mine.
+
+    The dataset that it was trained on stays where it is; out of a workspace only an owner takes something.
+    """
+    row = get(actor, model_id, need=workspaces.need_to_move(within, target), within=within)
+    project = workspaces.get_project(actor, target, "work")
+    TrainedModel.objects.select_for_update().get(id=row.id)
+    audit.note(actor, "model.move", on=row, to_workspace_id=project.workspace_id, to_project_id=project.id)
+    jobs.carry(Job.objects.filter(id=row.job_id), project)
+    row.workspace_id, row.project_id = project.workspace_id, project.id
+    row.save(update_fields=["workspace", "project"])
+    return view(row)
 
 
 def view(row: TrainedModel) -> ModelView:
@@ -76,19 +97,19 @@ def start_training(
     actor: Actor, version_id: str, recipe: ClassificationRecipe, name: str, within: Place, key: str | None
 ) -> JobView:
     """Train on a version."""
-    version = versions.get(actor, version_id, need="work", within=within)
+    version = versions.get(actor, version_id, need="run", within=within)
     asked = {"version_id": version.id, "recipe": recipe.model_dump(), "name": name}
     name = name.strip() or _unused(f"{version.dataset.name} v{version.number} {recipe.backbone}", version.project_id)
     spec = {"version_id": version.id, "dataset_id": version.dataset_id}
     return _submit_training(actor, version, recipe, name, spec, asked, key)
 
 
-@transaction.atomic
+@counters.counted()
 def train_dataset(
     actor: Actor, dataset_id: str, recipe: ClassificationRecipe, name: str, within: Place, key: str | None
 ) -> JobView:
     """Train on what the dataset holds now: on its newest version if that is the same, else on one taken first."""
-    dataset = datasets.get(actor, dataset_id, need="work", within=within)
+    dataset = datasets.get(actor, dataset_id, need="run", within=within)
     asked = {"dataset_id": dataset.id, "recipe": recipe.model_dump(), "name": name}
     name = name.strip() or _unused(f"{dataset.name} {recipe.backbone}", dataset.project_id)
     version = versions.newest_of(dataset)
@@ -153,7 +174,7 @@ def _version_of(job: Job) -> DatasetVersion | None:
 
 def training_inputs(job: Job) -> tuple[dict[str, BlobRef], dict[str, Any]]:
     version = _version_of(job)
-    if version is None:
+    if version is None or version.workspace_id != job.workspace_id:
         raise NotFound("The dataset version of this training is gone.")
     return {"manifest": blobs.ref(version.manifest)}, {"classes": version.summary["classes"]}
 

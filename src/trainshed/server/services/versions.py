@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -59,6 +60,32 @@ def images(
     return pages.numbered(sorted(rows, key=lambda row: (row.name, row.image_id)), cursor, limit)
 
 
+def samples(actor: Actor, version_id: str, within: Place, *, most: int) -> list[tuple[str, bytes]]:
+    """A few pictures of a version as (class name, thumbnail's bytes), each class in turn."""
+    version = get(actor, version_id, within=within)
+    names = {entry["id"]: entry["name"] for entry in version.summary["classes"]}
+    chosen = _in_turn(_manifest(version.manifest_id), most)
+    shown = Image.objects.filter(id__in=[row.image_id for row in chosen], workspace_id=version.workspace_id)
+    thumbnails = dict(shown.values_list("id", "thumbnail_id"))
+    return [
+        (names.get(row.class_id, ""), _bytes(thumbnails[row.image_id])) for row in chosen if row.image_id in thumbnails
+    ]
+
+
+def _in_turn(found: tuple[ManifestRow, ...], most: int) -> list[ManifestRow]:
+    """One of each class, then the next of each, until there are enough."""
+    by_class: dict[str, list[ManifestRow]] = {}
+    for row in found:
+        by_class.setdefault(row.class_id, []).append(row)
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*by_class.values()))
+    return list(itertools.islice((row for row in turns if row is not None), most))
+
+
+def _bytes(sha256: str) -> bytes:
+    with blobs.open_blob(sha256) as file:
+        return file.read()
+
+
 def newest_of(dataset: Dataset) -> DatasetVersion | None:
     """The newest version if it holds what the dataset holds now: nothing was published since its snapshot began."""
     newest = DatasetVersion.objects.filter(dataset=dataset).select_related("job").order_by("-number").first()
@@ -72,7 +99,7 @@ def newest_of(dataset: Dataset) -> DatasetVersion | None:
 
 
 def start_snapshot(actor: Actor, dataset_id: str, split: SplitPlan, within: Place, key: str | None) -> JobView:
-    dataset = datasets.get(actor, dataset_id, need="work", within=within)
+    dataset = datasets.get(actor, dataset_id, need="run", within=within)
     if split.validation + split.test >= 1:
         raise InvalidInput("The validation and test shares together must leave something to train on.")
     return jobs.submit(
@@ -97,13 +124,15 @@ def rows(job: Job) -> Iterator[bytes]:
     """The dataset's visible images as JSON lines, read in one statement: one consistent picture of it."""
     if job.kind != "snapshot":
         raise InvalidInput("Only a snapshot reads the dataset's rows.")
+    datasets.of_job(job)
     return _lines(job)
 
 
 def _lines(job: Job) -> Iterator[bytes]:
     fields = ("id", "blob_id", "name", "width", "height", "image_class_id", "image_class__name", "group")
     names = ("image_id", "sha256", "name", "width", "height", "class_id", "class_name", "group")
-    shown = Image.objects.filter(dataset_id=job.spec["dataset_id"], is_staged=False).order_by("id")
+    mine = Image.objects.filter(dataset_id=job.spec["dataset_id"], workspace_id=job.workspace_id)
+    shown = mine.filter(is_staged=False).order_by("id")
     for row in shown.values_list(*fields).iterator(chunk_size=2000):
         yield json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False).encode() + b"\n"
 

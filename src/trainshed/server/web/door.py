@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
 from trainshed.errors import MethodNotAllowed, NotFound, NotSignedIn, TrainshedError
@@ -33,6 +35,7 @@ class Frame:
         self.workspace = _one(self.me.workspaces, workspace_id)
         self.project = _one(self.workspace.projects, project_id) if self.workspace.projects else None
         self.may_work = actor.may(self.workspace.id, "work")
+        self.may_own = actor.may(self.workspace.id, "own")
 
     @property
     def place(self) -> Place:
@@ -40,6 +43,16 @@ class Frame:
         if self.project is None:
             raise NotFound()
         return Place(self.workspace.id, self.project.id)
+
+    @property
+    def elsewhere(self) -> list[dict[str, Any]]:
+        """The projects that something of this one may move to, by workspace; out of one only an owner takes it."""
+        mine = [each for each in self.me.workspaces if self.actor.may(each.id, "work")]
+        open_ = mine if self.may_own else [each for each in mine if each.id == self.workspace.id]
+        found = [
+            {"name": each.name, "projects": [one for one in each.projects if one != self.project]} for each in open_
+        ]
+        return [each for each in found if each["projects"]]
 
     @property
     def gpus(self) -> dict[str, int]:
@@ -69,9 +82,8 @@ def page(*methods: str) -> Callable[[View], View]:
         ) -> HttpResponseBase:
             frame = None
             try:
-                if request.method not in methods and not (request.method == "HEAD" and "GET" in methods):
-                    raise MethodNotAllowed()
-                frame = Frame(request, sessions.visitor(request.COOKIES), workspace_id, project_id)
+                _require_method(request, methods)
+                frame = Frame(request, visitor(request), workspace_id, project_id)
                 return view(frame, **named)
             except NotSignedIn:
                 return to_sign_in(request)
@@ -85,13 +97,42 @@ def page(*methods: str) -> Callable[[View], View]:
     return decorate
 
 
+def public_page(*methods: str) -> Callable[[View], View]:
+    """A view for whoever has its address, signed in or not; what goes wrong becomes a page as well."""
+
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        def opened(request: HttpRequest, **named: str) -> HttpResponseBase:
+            try:
+                _require_method(request, methods)
+                return view(request, **named)
+            except TrainshedError as error:
+                return problem(request, error)
+            except (DatabaseError, InterfaceError) as error:
+                return problem(request, faults.of_database(error))
+
+        return opened
+
+    return decorate
+
+
+def _require_method(request: HttpRequest, methods: tuple[str, ...]) -> None:
+    if request.method not in methods and not (request.method == "HEAD" and "GET" in methods):
+        raise MethodNotAllowed()
+
+
+def visitor(request: HttpRequest) -> Actor:
+    """Who looks. Raises `NotSignedIn`."""
+    return sessions.visitor(request.COOKIES, request.META.get("REMOTE_ADDR", ""))
+
+
 def to_sign_in(request: HttpRequest) -> HttpResponse:
     """To the sign-in page, and back to where the person wanted to be: for a form, the page that it stands in."""
     wanted = request.get_full_path()
     if request.method not in ("GET", "HEAD"):
         page_of_form = urlsplit(request.headers.get("Referer", ""))
         wanted = page_of_form._replace(scheme="", netloc="").geturl() or "/"
-    address = f"{reverse('sign-in')}?{urlencode({'next': wanted})}"
+    address = f"{reverse('account_login')}?{urlencode({'next': wanted})}"
     if request.headers.get("HX-Request"):
         return HttpResponse(headers={"HX-Redirect": address})
     return HttpResponseRedirect(address)
@@ -114,9 +155,17 @@ def _frame_at_home(request: HttpRequest, error: TrainshedError) -> Frame | None:
     if error.status >= 500:
         return None
     try:
-        return Frame(request, sessions.visitor(request.COOKIES), None, None)
+        return Frame(request, visitor(request), None, None)
     except TrainshedError:
         return None
+
+
+def around(request: HttpRequest) -> dict[str, Any]:
+    """What every template may use: the name of the cookie that requests repeat, and the frame of who is signed in."""
+    values: dict[str, Any] = {"proof_cookie": settings.CSRF_COOKIE_NAME}
+    if request.user.is_authenticated:
+        values["frame"] = SimpleLazyObject(lambda: _frame_at_home(request, NotFound()))
+    return values
 
 
 def workspace_address(workspace: WorkspaceView) -> str:

@@ -10,7 +10,9 @@ from django.shortcuts import redirect
 from trainshed.schemas import JobView, WorkspaceView
 from trainshed.server.services import datasets, jobs, models
 from trainshed.server.services.actors import Place
+from trainshed.server.services.datasets import TASKS
 from trainshed.server.web.door import Frame, page, workspace_address
+from trainshed.server.web.installation import first_steps
 from trainshed.server.web.models import on_the_shelf, shelf_of
 
 _SHOWN = 6
@@ -24,12 +26,22 @@ def front(frame: Frame) -> HttpResponse:
 @page("GET")
 def show(frame: Frame) -> HttpResponse:
     """What a workspace is doing, and the quickest way to a first answer."""
+    chosen = next((each for each in frame.workspace.projects if each.id == frame.request.GET.get("project")), None)
     projects = [
         {"project": project, **_summary(frame, Place(frame.workspace.id, project.id))}
-        for project in frame.workspace.projects
+        for project in ([chosen] if chosen else frame.workspace.projects)
     ]
     is_fresh = not any(summary["datasets"] or summary["jobs"] or summary["models"] for summary in projects)
-    return frame.show("home/home.html", section="home", projects=projects, is_fresh=is_fresh, **_shelf(frame))
+    return frame.show(
+        "home/home.html",
+        section="home",
+        projects=projects,
+        chosen=chosen,
+        is_fresh=is_fresh and chosen is None,
+        tasks=TASKS,
+        steps=first_steps(frame, has_pictures=any(summary["datasets"] for summary in projects)),
+        **_shelf(frame),
+    )
 
 
 @page("GET")

@@ -86,17 +86,24 @@ def show(frame: Frame, job_id: str) -> HttpResponse:
         section="jobs",
         job=job,
         waiting=jobs.why_waiting(frame.actor, job_id, frame.place) if job.ended_at is None else None,
-        seconds=job.ended_at - job.started_at if job.ended_at and job.started_at else None,
         attempts=_attempts(frame, job),
         parent=_parent(frame, job),
         dataset=_dataset(frame, job),
         classes=_class_names(frame, job),
         model_is_there=_model_is_there(frame, job),
-        settings=settings(job.spec.get("recipe", {})),
-        early=_why_early(job),
-        report=_report(job),
-        counts=_counts(job),
+        **result_of(job),
     )
+
+
+def result_of(job: JobView) -> dict[str, Any]:
+    """What came of a job, arranged for a page."""
+    return {
+        "seconds": job.ended_at - job.started_at if job.ended_at and job.started_at else None,
+        "settings": settings(job.spec.get("recipe", {})),
+        "early": _why_early(job),
+        "report": _report(job),
+        "counts": _counts(job),
+    }
 
 
 def _attempts(frame: Frame, job: JobView) -> list[dict[str, Any]]:

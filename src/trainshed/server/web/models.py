@@ -53,12 +53,12 @@ def show(frame: Frame, model_id: str) -> HttpResponse:
         address=path,
         num_parameters=f"{model.num_parameters:,}",
         whole_address=frame.request.build_absolute_uri(path),
-        **_results(model, frame.request.GET),
+        **results_of(model, frame.request.GET),
         **_lineage(frame, model),
     )
 
 
-def _results(model: ModelView, asked: Any) -> dict[str, Any]:
+def results_of(model: ModelView, asked: Any) -> dict[str, Any]:
     """What the test pictures said, arranged as the address asks: `sort` orders the classes, `find` narrows them."""
     metrics, order, wanted = model.metrics, asked.get("sort", ""), asked.get("find", "").strip()
     has_matrix = len(model.classes) <= results.MOST_CLASSES_IN_MATRIX

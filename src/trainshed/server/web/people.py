@@ -1,20 +1,23 @@
-"""The first owner, signing in and out, and a person's settings."""
+"""The first owner, and a person's settings. Signing in is in `accounts.py`."""
 
 from __future__ import annotations
 
 import secrets
 from typing import Any
+from urllib.parse import urlencode
 
-from django.contrib.auth import login, logout
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from allauth.account.decorators import reauthentication_required
+from django.contrib.auth import logout
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from trainshed.errors import InvalidInput, TrainshedError
-from trainshed.server.services import people, tokens
+from trainshed.schemas import TokenView
+from trainshed.server.services import accounts, login_codes, people, sessions, tokens
+from trainshed.server.services.actors import SCOPES
 from trainshed.server.web.door import Frame, page
 
 
@@ -23,7 +26,7 @@ from trainshed.server.web.door import Frame, page
 def set_up(request: HttpRequest) -> HttpResponse:
     """The first owner's password, by the one-time link."""
     if people.exist():
-        return redirect("sign-in")
+        return redirect("account_login")
     if request.method == "GET":
         return render(request, "people/setup.html", {"code": request.GET.get("code", ""), "is_fresh": True})
     said = {name: request.POST.get(name, "") for name in ("code", "name", "email", "password")}
@@ -32,29 +35,8 @@ def set_up(request: HttpRequest) -> HttpResponse:
     except TrainshedError as error:
         values = {**_refused(error), "values": said, "code": said["code"]}
         return render(request, "people/setup.html", values, status=422)
-    login(request, person)
+    accounts.enter(request, person)
     return redirect("/")
-
-
-@never_cache
-@require_http_methods(["GET", "POST"])
-def sign_in(request: HttpRequest) -> HttpResponse:
-    """A session for an e-mail address and a password, and then to where the person wanted to be."""
-    wanted = request.POST.get("next") or request.GET.get("next", "")
-    values: dict[str, Any] = {"next": wanted, "nobody_yet": not people.exist()}
-    if request.method == "POST":
-        try:
-            login(request, people.recognise(request.POST.get("email", ""), request.POST.get("password", "")))
-            return HttpResponseRedirect(_own_address(request, wanted))
-        except TrainshedError as error:
-            values |= {**_refused(error), "values": request.POST}
-    return render(request, "people/sign_in.html", values, status=422 if "refusal" in values else 200)
-
-
-def _own_address(request: HttpRequest, wanted: str) -> str:
-    """Never to another site, whatever the link said."""
-    is_own = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
-    return wanted if is_own else "/"
 
 
 def _refused(error: TrainshedError) -> dict[str, Any]:
@@ -65,47 +47,113 @@ def _refused(error: TrainshedError) -> dict[str, Any]:
     return {"errors": by_field, "refusal": None if by_field else error}
 
 
-@require_POST
-def sign_out(request: HttpRequest) -> HttpResponse:
-    logout(request)
-    return redirect("sign-in")
-
-
 @page("GET", "POST")
-def settings(frame: Frame) -> HttpResponse:
-    """Who I am, and my tokens; a new one is shown once."""
+def profile(frame: Frame) -> HttpResponse:
+    """Who I am."""
     values: dict[str, Any] = {}
     if frame.request.method == "POST":
         try:
-            name, days = frame.request.POST.get("name", ""), frame.request.POST.get("days", "90")
-            if not name.strip():
-                raise InvalidInput(_("Say what the token is for."))
-            if not (days.isascii() and days.isdigit() and len(days) <= 4 and 1 <= int(days) <= 3650):
-                raise InvalidInput(_("A token is valid for 1 to 3650 days, not %(days)r.") % {"days": days[:40]})
-            _require_first_time(frame.request)
-            values["made"] = tokens.issue(
-                frame.actor, name=name, scopes=("read", "write", "jobs"), expires_in_days=int(days)
-            )
+            people.rename(frame.actor, frame.request.POST.get("name", ""))
+            return redirect("settings")
         except InvalidInput as error:
             values["refusal"] = error
-    values |= {"tokens": tokens.visible(frame.actor), "key": secrets.token_urlsafe(12)}
-    shown = frame.show("people/settings.html", section="settings", **values)
+    return frame.show("people/profile.html", section="settings", tab="profile", **values)
+
+
+@reauthentication_required
+@page("GET", "POST")
+def delete_account(frame: Frame) -> HttpResponse:
+    """Nobody is deleted by one press: the person says once more who they are, and writes their address."""
+    values: dict[str, Any] = {}
+    if frame.request.method == "POST":
+        try:
+            if frame.request.POST.get("email", "").strip().lower() != frame.me.email:
+                raise InvalidInput(_("Write your e-mail address as it is shown, to say that you mean it."))
+            people.delete(frame.actor)
+            logout(frame.request)
+            return redirect("account_login")
+        except TrainshedError as error:
+            values["refusal"] = error
+    return frame.show("people/delete_account.html", section="settings", tab="profile", **values)
+
+
+@page("GET")
+def sign_in_settings(frame: Frame) -> HttpResponse:
+    """My ways in: password, second factor, accounts elsewhere."""
+    return frame.show("people/ways_in.html", section="settings", tab="ways_in", ways=accounts.ways_in(frame.actor))
+
+
+@page("GET", "POST")
+def sessions_settings(frame: Frame) -> HttpResponse:
+    """The browsers in which I am signed in."""
+    if frame.request.method == "POST":
+        wanted = frame.request.POST.get("session", "")
+        if wanted:
+            sessions.end(frame.actor, wanted)
+        else:
+            sessions.end_others(frame.actor, frame.request.COOKIES)
+        return redirect("sessions")
+    listed = sessions.visible(frame.actor, frame.request.COOKIES)
+    return frame.show("people/sessions.html", section="settings", tab="sessions", sessions=listed)
+
+
+@page("GET", "POST")
+def tokens_settings(frame: Frame) -> HttpResponse:
+    """My tokens; a new one is shown once."""
+    values: dict[str, Any] = {}
+    if frame.request.method == "POST":
+        try:
+            values["made"] = _made_token(frame)
+        except InvalidInput as error:
+            values["refusal"] = error
+    values |= {"tokens": tokens.visible(frame.actor), "key": secrets.token_urlsafe(12), "scopes": SCOPES}
+    shown = frame.show("people/tokens.html", section="settings", tab="tokens", **values)
     shown["Cache-Control"] = "no-store"
     return shown
 
 
-def _require_first_time(request: HttpRequest) -> None:
-    """A reload sends the form once more: that is no wish for a second token. Raises `InvalidInput`."""
+def _made_token(frame: Frame) -> TokenView:
+    said = frame.request.POST
+    name, days = said.get("name", ""), said.get("days", "90")
+    if not name.strip():
+        raise InvalidInput(_("Say what the token is for."))
+    num_days = require_days(days)
+    require_first_time(frame.request)
+    scopes = tuple(said.getlist("scopes")) or ("read", "write", "jobs")
+    return tokens.issue(frame.actor, name=name, scopes=scopes, expires_in_days=num_days)
+
+
+def require_days(written: str) -> int:
+    """For how many days a new secret holds. Raises `InvalidInput`."""
+    if not (written.isascii() and written.isdigit() and len(written) <= 4 and 1 <= int(written) <= 3650):
+        raise InvalidInput(_("It holds for 1 to 3650 days, not %(days)r.") % {"days": written[:40]})
+    return int(written)
+
+
+def require_first_time(request: HttpRequest) -> None:
+    """A reload sends the form once more: that is no wish for a second secret. Raises `InvalidInput`."""
     key, used = request.POST.get("key", "")[:40], request.session.get("used_keys", [])
     if key and key in used:
         raise InvalidInput(
-            _("This form has made its token already, and shows it only once."),
+            _("This form was sent already, and what it made is shown only once."),
             hint=_("If you have not kept it, revoke it below and make another one."),
         )
     request.session["used_keys"] = [*used[-9:], key]
 
 
+@page("GET", "POST")
+def let_in(frame: Frame) -> HttpResponse:
+    """A command line on the person's own machine wants to sign in."""
+    said = frame.request.GET
+    asked = login_codes.asking(*(said.get(name, "") for name in ("redirect_uri", "state", "challenge", "name")))
+    if frame.request.method == "GET":
+        return frame.show("people/let_in.html", section="settings", asked=asked)
+    if "no" in frame.request.POST:
+        return redirect(f"{asked.redirect_uri}?{urlencode({'state': asked.state, 'error': 'access_denied'})}")
+    return redirect(login_codes.let_in(frame.actor, asked))
+
+
 @page("POST")
 def revoke_token(frame: Frame, token_id: str) -> HttpResponse:
     tokens.revoke(frame.actor, token_id)
-    return redirect("settings")
+    return redirect("tokens")

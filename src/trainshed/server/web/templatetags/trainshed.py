@@ -79,6 +79,39 @@ def ticked(words: str) -> SafeString:
     return format_html_join("", "{}", ((part,) for part in drawn))
 
 
+_BROWSERS = {"Edg/": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
+_SYSTEMS = {
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Android": "Android",
+    "Windows": "Windows",
+    "Mac OS X": "macOS",
+    "Linux": "Linux",
+}
+
+
+@register.filter
+def browser(said: str) -> str:
+    """What a browser calls itself, told shortly: `Firefox on Linux`. Only a guess: a browser may say anything."""
+    name = next((name for mark, name in _BROWSERS.items() if mark in said), "")
+    system = next((name for mark, name in _SYSTEMS.items() if mark in said), "")
+    if not name:
+        return said[:60] or _("Unknown browser")
+    return _("%(browser)s on %(system)s") % {"browser": name, "system": system} if system else name
+
+
+@register.filter
+def scope_words(scope: str) -> str:
+    """What a token's scope opens."""
+    words = {
+        "read": _("read"),
+        "write": _("change datasets, models and projects"),
+        "jobs": _("run jobs and ask models"),
+        "admin": _("manage people, tokens and the workspace"),
+    }
+    return words.get(scope, scope)
+
+
 @register.filter
 def size(num_bytes: float) -> str:
     """`1536` -> `1.5 KiB`."""
