@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WEB := src/trainshed/server/web
 ASSETS := $(WEB)/assets/manifest.json
 
-.PHONY: demo test check pages screenshots bench mutants clean help
+.PHONY: demo test check pages screenshots bench mutants fuzz security clean help
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,12 @@ screenshots: $(READY) $(ASSETS) ## Take the pictures of the README and the docs 
 
 mutants: $(READY) ## Remove each fence of the ledger in turn; the suite must go red each time.
 	@$(BIN)/python tests/faults/mutants.py $(ARGS)
+
+fuzz: $(READY) ## Make up requests to every address of the API; ARGS=500 examples for each, or 500:1234 with that seed.
+	@FUZZ=$(or $(ARGS),200) $(BIN)/python -m pytest tests/server/test_fuzz.py --timeout=3600
+
+security: $(READY) $(ASSETS) ## Who reaches what, the attacks on sign-in, the deployment check and a dump: one JSON line each.
+	@$(BIN)/python tests/security.py $(ARGS)
 
 clean: ## Remove what these commands made.
 	rm -rf $(VENV) .venv-bench .demo frontend/node_modules $(WEB)/assets build .mypy_cache .ruff_cache .import_linter_cache

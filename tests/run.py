@@ -17,12 +17,13 @@ import postgresql
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _NO_TESTS = 5  # pytest's exit code when nothing was selected
-# What speaks to a database. The journeys that are about files, or about what a process imports, are left to SQLite.
+# Where two databases may differ: statements, locks, what a column takes. Pages, tables of who may what, attacks on
+# sign-in and journeys about files go through the same statements, and are left to SQLite.
 ON_POSTGRESQL = (
     "tests/server",
-    "tests/web",
     *(f"tests/journeys/test_{name}.py" for name in ("demo_path", "deaths", "orders", "database_outage")),
 )
+ON_SQLITE_ALONE = tuple(f"tests/server/test_{name}.py" for name in ("routes", "fuzz", "sign_in_attacks"))
 IN_BROWSER = "tests/browser"
 
 
@@ -58,7 +59,7 @@ def run_on_postgresql(paths: list[str], options: list[str]) -> int:
     if reason:
         print(f"skipped: PostgreSQL tests, because {reason}")
         return int(is_ci())
-    code = run("PostgreSQL", paths, options)
+    code = run("PostgreSQL", paths, [*options, *(f"--ignore={path}" for path in ON_SQLITE_ALONE if path not in paths)])
     return 0 if options and code == _NO_TESTS else code
 
 

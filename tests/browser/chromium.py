@@ -60,9 +60,9 @@ class Window:
 
     def sign_in(self, email: str, password: str) -> None:
         self.go("/sign-in")
-        self.page.locator("input[name=email]").fill(email)
+        self.page.locator("input[name=login]").fill(email)
         self.page.locator("input[name=password]").fill(password)
-        self.page.locator("main form button").click()
+        self.page.locator("form[data-sign-in] button").click()
         self.page.wait_for_url("**/w/*")
 
 
@@ -183,11 +183,15 @@ class Keyboard(Mouse):
         self.page.keyboard.type(words)
 
     def choose(self, what: str, value: str) -> None:
+        """Open it, go to the option, and take it."""
         found = self._focus(what)
-        for _ in range(found.locator("option").count()):
-            if found.input_value() == value:
-                return
-            self.page.keyboard.press("ArrowDown")
+        values = found.locator("option").evaluate_all("(all) => all.map((one) => one.value)")
+        steps = values.index(value) - values.index(found.input_value())
+        if steps:
+            self.page.keyboard.press("Space")
+            for _ in range(abs(steps)):
+                self.page.keyboard.press("ArrowDown" if steps > 0 else "ArrowUp")
+            self.page.keyboard.press("Enter")
         assert found.input_value() == value
 
     def choose_file(self, what: str, path: Path) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from browser import chromium
+from browser import chromium, open_house
 from browser.chromium import Window
+from browser.open_house import OpenHouse
 from journeys import service, trainings
 from journeys.service import Service
 from trainshed.client import Client
@@ -68,6 +69,13 @@ def running(fresh: FreshService) -> FreshService:
 
 
 @pytest.fixture(scope="package")
+def house(django: None) -> Iterator[OpenHouse]:
+    """A second service, where everybody may make an account."""
+    with open_house.opened() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="package")
 def browser(django: None) -> Iterator[Browser]:
     """Started after Django, which refuses its database where an event loop runs."""
     if chromium.path() is None:
@@ -77,12 +85,12 @@ def browser(django: None) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_window(browser: Browser, fresh: FreshService, request: pytest.FixtureRequest) -> Iterator[OpenWindow]:
+def open_window(browser: Browser, request: pytest.FixtureRequest) -> Iterator[OpenWindow]:
     """`open_window(...)` opens a browser of somebody's; its faults fail the test, unless they are `forgiven`."""
     opened: list[Window] = []
 
-    def open_one(email: str = "", password: str = PASSWORD, **named: Any) -> Window:
-        window = chromium.window(browser, fresh.url, **named)
+    def open_one(email: str = "", password: str = PASSWORD, site: str = "", **named: Any) -> Window:
+        window = chromium.window(browser, site or request.getfixturevalue("fresh").url, **named)
         opened.append(window)
         if email:
             window.sign_in(email, password)
@@ -153,7 +161,7 @@ def make_things(client: Client, folder: Path) -> Things:
 
 @pytest.fixture(scope="package")
 def vera(running: FreshService) -> str:
-    """The e-mail address of a viewer of the owner's workspace. No door makes a second person yet, so a process does."""
+    """The e-mail address of a viewer of the owner's workspace. A process makes them: `test_team` goes the way of people."""
     make_person(running, "vera@example.org", "Vera Viewer", "viewer")
     return "vera@example.org"
 
@@ -163,12 +171,12 @@ def make_person(running: FreshService, email: str, name: str, role: str) -> None
         running,
         "from trainshed.server.records.models import Membership, Person, Workspace\n"
         f"person = Person.objects.create_person({email!r}, {name!r}, {PASSWORD!r})\n"
-        "workspace = Workspace.objects.get(is_shelf=False)\n"
+        f"workspace = Workspace.objects.get(personal_of__email={EMAIL!r})\n"
         f"Membership.objects.create(workspace=workspace, person=person, role={role!r})\n",
     )
 
 
-def write_rows(running: FreshService, code: str) -> None:
+def write_rows(running: Service, code: str) -> None:
     """Run Python on the service's database, for what no door brings about in a test's time."""
     settings = {"TRAINSHED_HOME": str(running.home), "DJANGO_SETTINGS_MODULE": "trainshed.server.settings"}
     code = f"import django; django.setup()\n{code}"

@@ -72,9 +72,9 @@ def test_the_first_run_by_mouse(fresh: FreshService, open_window: OpenWindow, tm
 def test_all_of_it_by_keyboard(running: FreshService, open_window: OpenWindow, tmp_path: Path, unseen: Path) -> None:
     page = open_window().go("/sign-in")
     hands = Keyboard(page)
-    hands.fill("input[name=email]", EMAIL)
+    hands.fill("input[name=login]", EMAIL)
     hands.fill("input[name=password]", PASSWORD)
-    hands.press("main form button")
+    hands.press("form[data-sign-in] button")
     page.wait_for_url("**/w/*")
     hands.press("a.menu-link[href$='/datasets']")
     bring_in(page, hands, write_digits(tmp_path / "typed"))

@@ -144,7 +144,7 @@ def test_what_was_typed_outlives_the_session(running: FreshService, open_window:
     page.context.clear_cookies(name="sessionid")
     page.locator("main form[method=post] button.btn-primary").click()
     page.wait_for_url("**/sign-in?*")
-    page.locator("input[name=email]").fill(EMAIL)
+    page.locator("input[name=login]").fill(EMAIL)
     page.locator("input[name=password]").fill("wrong the first time")
     page.locator("main form button").click()
     expect(page.locator("main [role=alert]")).to_be_visible()

@@ -278,6 +278,22 @@ def test_a_token_works_until_it_is_revoked(client: Client, site: Site) -> None:
     assert all(token.token is None for token in client.tokens.list())
 
 
+def test_a_workspace_tells_what_it_uses_and_a_limit_is_kept(client: Client) -> None:
+    limited = client.quotas.limit("queued_jobs", 500)
+    assert (limited.most, client.quotas.limit("queued_jobs", None).most) == (500, None)
+    client.quotas.limit("running_jobs", 20, client.me().workspaces[0])
+    assert {quota.resource: quota.most for quota in client.quotas.list(client.me().workspaces[0])} == {
+        "stored_bytes": None,
+        "queued_jobs": None,
+        "running_jobs": 20,
+        "gpu_seconds": None,
+    }
+    with pytest.raises(InvalidInput):
+        client.quotas.limit("queued_jobs", -1)
+    with pytest.raises(NotFound):
+        list(client.quotas.list("nothing-of-this-id"))
+
+
 def test_lists_come_in_pages_of_the_asked_size(client: Client) -> None:
     for number in range(3):
         client.datasets.create(f"page {number}")
@@ -285,3 +301,85 @@ def test_lists_come_in_pages_of_the_asked_size(client: Client) -> None:
 
     assert names.index("page 2") < names.index("page 1") < names.index("page 0")
     assert len(names) == len(set(names))
+
+
+def test_a_workspace_is_made_named_deleted_and_taken_back(client: Client) -> None:
+    made = client.workspaces.create("Bird lab")
+    assert (made.role, len(made.projects)) == ("owner", 1)
+    assert client.workspaces.rename("Bird lab", "Bees").id == made.id
+    assert client.workspaces.get(made).name == client.workspaces.find("Bee").name == "Bees"
+    client.workspaces.delete("Bees")
+    assert made.id not in {workspace.id for workspace in client.workspaces.list()}
+    (gone,) = [each for each in client.workspaces.list(deleted=True) if each.id == made.id]
+    assert gone.ends_at
+    assert client.workspaces.restore(gone).id == made.id
+    with pytest.raises(Conflict):  # the last owner stays
+        client.workspaces.leave(made)
+
+
+def test_a_project_is_made_described_and_deleted_in_the_named_workspace(client: Client) -> None:
+    lab = client.workspaces.create("Owl lab")
+    made = client.projects.create("Owls", description="At night", workspace="Owl lab")
+    assert (made.workspace_id, made.task, made.description) == (lab.id, "classification", "At night")
+    assert client.projects.change(made, name="Barn owls").description == "At night"
+    assert client.projects.get(made).name == "Barn owls"
+    with pytest.raises(Conflict):
+        client.projects.create("Barn owls", workspace=lab)
+    client.projects.delete(made, with_everything=True)
+    assert made.id not in {project.id for project in client.projects.list(lab)}
+
+
+def test_an_invite_has_its_link_once_and_works_no_more_when_it_is_revoked(client: Client) -> None:
+    made = client.invites.create("editor", workspace=client.workspaces.create("Guests"))
+    assert made.link and made.role == "editor"
+    (listed,) = client.invites.list("Guests")
+    assert (listed.id, listed.link) == (made.id, None)
+    with pytest.raises(Conflict):  # there is no address to mail
+        client.invites.remind(made)
+    assert client.invites.accept(made.link).name == "Guests"
+    with pytest.raises(NotFound):
+        client.invites.accept(made.link)
+    mailed = client.invites.create(email="new@example.org", workspace="Guests")
+    reminded = client.invites.remind(mailed)
+    assert reminded.reminded_at and reminded.link != mailed.link
+    client.invites.revoke(reminded)
+    with pytest.raises(NotFound):
+        client.invites.accept(reminded.link or "")
+
+
+def test_the_members_of_a_workspace_are_named_with_their_role(client: Client) -> None:
+    own = [member for member in client.members.list() if member.email == EMAIL]
+    assert [(member.name, member.role) for member in own] == [(NAME, "owner")]
+    with pytest.raises(NotFound):
+        client.members.change("nobody", "viewer")
+
+
+def test_a_robots_token_is_shown_once_and_ends(client: Client) -> None:
+    made = client.robots.create("nightly", "editor", ["read", "write"])
+    assert made.token and made.token.startswith(made.beginning) and made.role == "editor"
+    (listed,) = [robot for robot in client.robots.list() if robot.id == made.id]
+    assert listed.token is None
+    with pytest.raises(InvalidInput):
+        client.robots.create("king", scopes=["admin"])
+    client.robots.revoke(made)
+    assert made.id not in {robot.id for robot in client.robots.list()}
+
+
+def test_a_dataset_is_moved_to_another_project(client: Client, site: Site) -> None:
+    target = client.projects.create("Elsewhere")
+    dataset = client.datasets.create("moving")
+    moved = client.datasets.move(dataset, target)
+    assert (moved.id, moved.project_id) == (dataset.id, target.id)
+    with Client(site.url, site.token, project="Elsewhere") as there:
+        assert there.datasets.find("moving").id == dataset.id
+    assert "moving" not in {each.name for each in client.datasets.list()}
+
+
+def test_a_model_is_shared_by_a_link_that_is_shown_once(client: Client, trained: JobView) -> None:
+    model = client.models.find("squares model")
+    made = client.shares.create(model, 7, "for Grace")
+    assert made.link and (made.noun, made.thing_id, made.note) == ("model", model.id, "for Grace")
+    (listed,) = client.shares.list()
+    assert (listed.id, listed.link) == (made.id, None)
+    client.shares.revoke(listed)
+    assert list(client.shares.list()) == []

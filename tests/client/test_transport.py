@@ -65,6 +65,15 @@ def test_retry_after_is_honoured_and_never_shortened(
     assert 7.0 <= pauses[0] <= 7.0 * 1.25
 
 
+def test_whoever_asked_too_often_waits_as_long_as_told(
+    server: FakeServer, transport: Transport, pauses: list[float]
+) -> None:
+    server.faults = [Fault(429, {"Retry-After": "3"})]
+
+    assert transport.request("GET", "/health").status_code == 200
+    assert 3.0 <= pauses[0] <= 3.0 * 1.25
+
+
 def test_a_retry_after_of_hours_is_cut_to_a_minute(
     server: FakeServer, transport: Transport, pauses: list[float]
 ) -> None:

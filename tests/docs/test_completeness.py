@@ -23,7 +23,7 @@ from trainshed.schemas.jobs import EventKind
 from trainshed.schemas.settings import TABLE
 
 PROJECT = "/workspaces/{workspace_id}/projects/{project_id}"
-_ON_EVERY_COMMAND = {"--json", "--help", "-h"}
+_ON_EVERY_COMMAND = {"--json", "--help", "-h", "--workspace", "--project"}
 _FOR_TESTS = {"TRAINSHED_TEST_DATABASE"}
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import secrets
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -33,7 +35,14 @@ def site(django: None) -> Iterator[str]:
     # As asyncio makes it itself: the protocol is named, or it would not set TCP_NODELAY.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        proxy_headers=False,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="site")
     thread.start()
@@ -112,6 +121,16 @@ def make_person(**values: Any) -> Any:
     return person
 
 
+def make_session(person: Any) -> Any:
+    """A row of a browser in which this person is signed in."""
+    from django.utils import timezone
+
+    from trainshed.server.records.models import Session
+
+    until = timezone.now() + timedelta(days=1)
+    return Session.objects.create(session_key=secrets.token_hex(32), person=person, expire_date=until)
+
+
 def make_token(person: Any, *, scopes: tuple[str, ...] = SCOPES, **values: Any) -> str:
     """The secret of a personal token of this person."""
     from trainshed.server.records.models import Token
@@ -188,6 +207,41 @@ class Lab:
 
     def token(self, role: str = "owner", **values: Any) -> str:
         return make_token(self.person(role), **values)
+
+    def add_member(self, role: str) -> Any:
+        """One more person in the workspace."""
+        from trainshed.server.records.models import Membership
+
+        person = make_person()
+        Membership.objects.create(workspace_id=self.workspace_id, person=person, role=role)
+        return person
+
+    def invite(self, role: str = "viewer", email: str = "", *, days: float = 7) -> tuple[Any, str]:
+        """An invite of the owner's: (the row, its secret)."""
+        from trainshed.server.records.models import Invite
+        from trainshed.server.services.actors import hash_secret, new_secret
+
+        secret, until = new_secret("invite"), time.time() + days * 86400
+        said = {"workspace_id": self.workspace_id, "role": role, "email": email, "invited_by": self.person("owner")}
+        return Invite.objects.create(sha256=hash_secret(secret), expires_at=until, **said), secret
+
+    def robot(self, role: str = "editor", scopes: tuple[str, ...] = ("read", "write", "jobs")) -> tuple[Any, str]:
+        """A robot of the workspace: (the row, its token)."""
+        from trainshed.server.records.models import Token
+        from trainshed.server.services.actors import hash_secret, new_secret
+
+        secret = new_secret("robot")
+        said = {"kind": "robot", "workspace_id": self.workspace_id, "name": "robot", "role": role}
+        return Token.objects.create(sha256=hash_secret(secret), scopes=list(scopes), **said), secret
+
+    def share(self, noun: str, thing_id: str, *, days: float = 30) -> tuple[Any, str]:
+        """A link to one thing: (the row, its secret)."""
+        from trainshed.server.records.models import Share
+        from trainshed.server.services.actors import hash_secret, new_secret
+
+        secret, until = new_secret("share"), time.time() + days * 86400
+        said = {"noun": noun, "thing_id": thing_id, "expires_at": until, "created_by": "test", **self._place}
+        return Share.objects.create(sha256=hash_secret(secret), **said), secret
 
     def dataset(self, name: str | None = None) -> Any:
         from trainshed.server.records.models import Dataset

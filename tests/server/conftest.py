@@ -102,3 +102,4 @@ def add_gpus(world: World, num_gpus: int, host: str | None = None) -> str:
 
 
 from server.api_client import editor, lab, nobody, owner, site, viewer  # noqa: E402, F401
+from web.conftest import visit  # noqa: E402, F401

@@ -12,12 +12,10 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from postgresql import free_port
@@ -301,58 +299,8 @@ def test_what_broke_off_before_is_cleared_at_the_start(folder):
     assert not list(incoming.iterdir())
 
 
-# Behind a TLS proxy
-
-_BEHIND_TLS = {"TRAINSHED_PUBLIC_URL": "https://trainshed.example.org"}
-
-
-def test_the_deployment_check_finds_nothing(folder):
-    command = [sys.executable, "-W", "error", "-m", "django", "check", "--deploy", "--fail-level", "WARNING"]
-    environment = _environment(folder, DJANGO_SETTINGS_MODULE="trainshed.server.settings", **_BEHIND_TLS)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "no issues (0 silenced)" in done.stdout
-
-
 def test_migrations_are_complete(folder):
     command = [sys.executable, "-m", "django", "makemigrations", "--check", "--dry-run"]
     environment = _environment(folder, DJANGO_SETTINGS_MODULE="trainshed.server.settings")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-
-
-@pytest.fixture
-def behind_tls(folder: Path) -> Iterator[httpx.Client]:
-    """A web process whose people come through a TLS proxy."""
-    _bootstrap(folder)
-    port = free_port()
-    environment = _environment(folder, TRAINSHED_PORT=str(port), **_BEHIND_TLS)
-    with subprocess.Popen(
-        [sys.executable, "-m", "trainshed.server.asgi"], env=environment, stderr=subprocess.DEVNULL
-    ) as web:
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
-                deadline = time.monotonic() + 60
-                while web.poll() is None and time.monotonic() < deadline:
-                    with contextlib.suppress(httpx.TransportError):
-                        http.get("/static/ninja/favicon.svg")
-                        break
-                    time.sleep(0.05)
-                yield http
-        finally:
-            web.terminate()
-
-
-def test_behind_a_proxy_our_own_processes_are_served_and_people_are_sent_to_https(behind_tls):
-    api = "/api/v1"
-    assert behind_tls.get(f"{api}/health").status_code == 200
-    for path in ("attempt/renewals", "hosts/readings"):
-        assert behind_tls.post(f"{api}/{path}").status_code == 401
-    assert behind_tls.get(f"{api}/serving/models/x").status_code == 401
-    public = {"Host": "trainshed.example.org"}
-    secure = behind_tls.get(f"{api}/me", headers={**public, "X-Forwarded-Proto": "https"})
-    assert secure.status_code == 401
-    assert "max-age=31536000" in secure.headers["strict-transport-security"]
-    plain = behind_tls.get(f"{api}/me", headers={**public, "X-Forwarded-Proto": "http"})
-    assert (plain.status_code, plain.headers["location"]) == (301, f"https://trainshed.example.org{api}/me")
-    assert behind_tls.get(f"{api}/health", headers={"Host": "evil.example"}).status_code == 422

@@ -19,7 +19,25 @@ from trainshed import Client
 from trainshed.cli.main import app
 from trainshed.server import web
 
-NOUNS = ("datasets", "versions", "jobs", "models", "tokens", "workspaces", "hosts", "people", "uploads")
+NOUNS = (
+    "datasets",
+    "versions",
+    "jobs",
+    "models",
+    "tokens",
+    "workspaces",
+    "hosts",
+    "people",
+    "quotas",
+    "uploads",
+    "members",
+    "invites",
+    "projects",
+    "shares",
+    "sessions",
+    "audit",
+    "login_codes",
+)
 TEMPLATES = Path(web.__file__).parent / "templates"
 P = "/workspaces/{workspace_id}/projects/{project_id}"
 
@@ -47,10 +65,10 @@ class Inside:
 
 GATE = Inside("The gate: every other verb passes through it.")
 SHAPE = Inside("Gives a row its shape in the verbs that show it.")
+PAGE_ALONE = Gap("Once in a while, and looked at twice: on the page.")
 WORK = Inside("A runner's, over the attempt protocol.")
 START = Inside("Called when the service starts.")
-PROJECTS = "POST /workspaces/{workspace_id}/projects"
-ONE_PROJECT = Gap("Each installation begins with a project; more of them come with the pages of workspaces.")
+W = "/workspaces/{workspace_id}"
 
 TABLE: dict[str, Verb | Inside] = {
     "datasets.get": GATE,
@@ -62,6 +80,10 @@ TABLE: dict[str, Verb | Inside] = {
     "datasets.delete": Verb(
         f"DELETE {P}/datasets/{{dataset_id}}", "datasets.delete", "dataset delete", "datasets/dataset.html: delete"
     ),
+    "datasets.move": Verb(
+        f"POST {P}/datasets/{{dataset_id}}/move", "datasets.move", "dataset move", "datasets/dataset.html: move"
+    ),
+    "datasets.of_job": WORK,
     "datasets.visible": Verb(f"GET {P}/datasets", "datasets.list", "dataset list", "datasets/datasets.html"),
     "datasets.images": Verb(
         f"GET {P}/datasets/{{dataset_id}}/images",
@@ -104,6 +126,7 @@ TABLE: dict[str, Verb | Inside] = {
         Gap("One line per picture is for programs; the version's counts are told."),
         Gap("The dataset's page shows the pictures; which split each is in, programs ask."),
     ),
+    "versions.samples": Inside("The pictures on the page of a shared version."),
     "versions.start_snapshot": Verb(
         f"POST {P}/datasets/{{dataset_id}}/versions",
         "versions.create",
@@ -125,6 +148,7 @@ TABLE: dict[str, Verb | Inside] = {
     ),
     "jobs.events": Verb(f"GET {P}/jobs/{{job_id}}/events", "jobs.events", "jobs watch", "jobs/job.html"),
     "jobs.story": Inside("Behind `events` and the streams, whose gates were passed."),
+    "jobs.carry": Inside("What a moved dataset or model takes along."),
     "jobs.view": SHAPE,
     "models.get": GATE,
     "models.visible": Verb(f"GET {P}/models", "models.list", "models list", "models/models.html"),
@@ -134,6 +158,7 @@ TABLE: dict[str, Verb | Inside] = {
     "models.delete": Verb(
         f"DELETE {P}/models/{{model_id}}", "models.delete", "models delete", "models/model.html: delete"
     ),
+    "models.move": Verb(f"POST {P}/models/{{model_id}}/move", "models.move", "models move", "models/model.html: move"),
     "models.view": SHAPE,
     "models.start_training": Verb(
         f"POST {P}/trainings",
@@ -150,24 +175,98 @@ TABLE: dict[str, Verb | Inside] = {
     "models.archive": Verb(
         f"GET {P}/models/{{model_id}}/archive", "models.download", "models download", "models/model.html: /archive"
     ),
-    "tokens.issue": Verb("POST /tokens", "tokens.create", "token create", "people/settings.html: days"),
+    "tokens.issue": Verb("POST /tokens", "tokens.create", "token create", "people/tokens.html: token_terms"),
     "tokens.issue_for_service": START,
-    "tokens.visible": Verb("GET /tokens", "tokens.list", "token list", "people/settings.html: tokens"),
+    "tokens.visible": Verb("GET /tokens", "tokens.list", "token list", "people/tokens.html: token_list"),
     "tokens.get": GATE,
     "tokens.revoke": Verb(
-        "DELETE /tokens/{token_id}", "tokens.revoke", "token revoke", "people/settings.html: revoke-token"
+        "DELETE /tokens/{token_id}", "tokens.revoke", "token revoke", "people/tokens.html: revoke-token"
+    ),
+    "tokens.issue_for_robot": Verb(
+        f"POST {W}/tokens", "robots.create", "workspace robot", "workspaces/robots.html: token_terms"
+    ),
+    "tokens.robots": Verb(f"GET {W}/tokens", "robots.list", "workspace robots", "workspaces/robots.html: token_list"),
+    "tokens.revoke_robot": Verb(
+        f"DELETE {W}/tokens/{{token_id}}",
+        "robots.revoke",
+        "workspace end-robot",
+        "workspaces/robots.html: revoke-robot",
     ),
     "workspaces.get": GATE,
     "workspaces.get_project": GATE,
+    "workspaces.need_to_move": Inside("What the moving of a dataset or a model asks for where it is."),
     "workspaces.visible": Verb(
-        "GET /workspaces",
-        Gap("`Client(workspace=...)` chooses one, and `me` lists them."),
-        Gap("A command works in the first workspace; naming another comes with the pages of workspaces."),
-        "people/settings.html: workspaces",
+        "GET /workspaces", "workspaces.list", "workspace list", "people/profile.html: workspaces"
     ),
-    "workspaces.create_project": Verb(
-        "POST /workspaces/{workspace_id}/projects", ONE_PROJECT, ONE_PROJECT, ONE_PROJECT
+    "workspaces.show": Verb(
+        f"GET {W}",
+        "workspaces.get",
+        Gap("`workspace list` tells what there is to tell."),
+        Gap("A workspace's home shows its projects."),
     ),
+    "workspaces.create": Verb("POST /workspaces", "workspaces.create", "workspace create", "workspaces/new.html: name"),
+    "workspaces.make": Inside("What `create` and a first sign-in share."),
+    "workspaces.ensure_personal": Inside("A first sign-in makes it."),
+    "workspaces.rename": Verb(f"PATCH {W}", "workspaces.rename", "workspace rename", "workspaces/general.html: rename"),
+    "workspaces.delete": Verb(
+        f"DELETE {W}", "workspaces.delete", "workspace delete", "workspaces/delete.html: delete_by_name"
+    ),
+    "workspaces.deleted": Verb("GET /workspaces", "workspaces.list", "workspace list", "workspaces/new.html: deleted"),
+    "workspaces.restore": Verb(
+        f"POST {W}/restore", "workspaces.restore", "workspace restore", "workspaces/new.html: /restore"
+    ),
+    "workspaces.sweep_deleted": Inside("The scheduler's housekeeping."),
+    "workspaces.project_view": SHAPE,
+    "members.visible": Verb(
+        f"GET {W}/members", "members.list", "workspace members", "workspaces/members.html: members"
+    ),
+    "members.proved_role": Inside("What an invite and a change of a role are proved by."),
+    "members.change": Verb(
+        f"PATCH {W}/members/{{person_id}}", "members.change", "workspace role", "workspaces/members.html: data-at-once"
+    ),
+    "members.remove": Verb(
+        f"DELETE {W}/members/{{person_id}}", "members.remove", "workspace remove", "workspaces/members.html: DELETE"
+    ),
+    "members.leave": Verb(f"POST {W}/leave", "workspaces.leave", "workspace leave", "workspaces/general.html: /leave"),
+    "members.hand_over": Verb(
+        f"POST {W}/members/{{person_id}}/hand-over",
+        "members.hand_over",
+        "workspace hand-over",
+        "workspaces/general.html: hand-over",
+    ),
+    "invites.get": GATE,
+    "invites.visible": Verb(
+        f"GET {W}/invites", "invites.list", "workspace invites", "workspaces/members.html: invites"
+    ),
+    "invites.create": Verb(f"POST {W}/invites", "invites.create", "workspace invite", "workspaces/members.html: email"),
+    "invites.remind": Verb(
+        f"POST {W}/invites/{{invite_id}}/remind",
+        "invites.remind",
+        "workspace remind",
+        "workspaces/members.html: remind",
+    ),
+    "invites.revoke": Verb(
+        f"DELETE {W}/invites/{{invite_id}}",
+        "invites.revoke",
+        "workspace uninvite",
+        "workspaces/members.html: /invites/",
+    ),
+    "invites.look": Inside("What the page of an invite shows before it is accepted."),
+    "invites.admits": Inside("Asked by the sign-up, where that is closed."),
+    "invites.accept": Verb("POST /invites/accept", "invites.accept", "workspace join", "invites/invite.html: Join"),
+    "projects.visible": Verb(f"GET {W}/projects", "projects.list", "project list", "components/menu.html: projects"),
+    "projects.show": Verb(f"GET {P}", "projects.get", "project show", "home/project.html"),
+    "projects.create": Verb(f"POST {W}/projects", "projects.create", "project create", "components/new_project.html"),
+    "projects.change": Verb(f"PATCH {P}", "projects.change", "project change", "home/edit_project.html: PATCH"),
+    "projects.delete": Verb(f"DELETE {P}", "projects.delete", "project delete", "home/delete_project.html"),
+    "projects.erase": Inside("What the end of a project and of a workspace share."),
+    "shares.get": GATE,
+    "shares.create": Verb(f"POST {P}/shares", "shares.create", "share create", "shares/links.html: days"),
+    "shares.visible": Verb(f"GET {P}/shares", "shares.list", "share list", "shares/links.html: shares"),
+    "shares.revoke": Verb(
+        f"DELETE {P}/shares/{{share_id}}", "shares.revoke", "share revoke", "shares/links.html: revoke"
+    ),
+    "shares.open": Inside("What the page of a link asks."),
     "hosts.enrol_this_machine": START,
     "hosts.visible": Verb("GET /hosts", "hosts.list", "gpus", "hosts/hosts.html"),
     "hosts.gpus": Verb(
@@ -177,10 +276,61 @@ TABLE: dict[str, Verb | Inside] = {
     "people.new_setup_code": START,
     "people.set_up": Verb("POST /setup", "setup", "setup", "people/setup.html"),
     "people.make_first_owner": Inside("What `set_up` and the page's form share."),
-    "people.sign_in": Verb("POST /sign-in", "sign_in", "login", "people/sign_in.html"),
+    "people.sign_in": Verb("POST /sign-in", "sign_in", "login", "account/login.html"),
     "people.recognise": Inside("What `sign_in` and the page's form share."),
     "people.exist": Inside("Tells the sign-in page whether there is anybody to sign in."),
-    "people.me": Verb("GET /me", "me", Gap("`trainshed login` tells who signed in."), "people/settings.html: frame.me"),
+    "people.rename": Verb("PATCH /me", "people.rename_me", PAGE_ALONE, "people/profile.html: name"),
+    "people.delete": Verb("DELETE /me", "people.delete_me", PAGE_ALONE, "people/delete_account.html"),
+    "people.everybody": Verb("GET /people", "people.list", "people list", "installation/installation.html: people"),
+    "people.switch": Verb(
+        "PATCH /people/{person_id}", "people.switch", "people deactivate", "installation/installation.html: is_active"
+    ),
+    "workspaces.go_with": Inside("What `people.delete` takes along."),
+    "sessions.sender": Inside("The one authenticator of the doors."),
+    "sessions.visitor": Inside("The same, of pages."),
+    "sessions.visible": Verb("GET /sessions", "sessions.list", "session list", "people/sessions.html: sessions"),
+    "sessions.end": Verb(
+        "DELETE /sessions/{session_id}", "sessions.end", "session end", "people/sessions.html: session.id"
+    ),
+    "sessions.end_others": Verb(
+        Gap("A program lists them and ends each."),
+        Gap("A program lists them and ends each."),
+        Gap("A terminal is no browser: it would end all of them."),
+        "people/sessions.html: others",
+    ),
+    "audit.note": Inside("What every act writes down."),
+    "audit.visible": Verb(f"GET {W}/audit", "audit.list", "audit", "workspaces/audit.html"),
+    "audit.as_csv": Verb(
+        f"GET {W}/audit.csv",
+        Gap("A program has the rows as data."),
+        Gap("`audit --json` is for programs, the page's file for a spreadsheet."),
+        "workspaces/audit.html: audit.csv",
+    ),
+    "login_codes.asking": Inside("Proves what a command line asks, for its page."),
+    "login_codes.let_in": Verb(
+        Gap("A person lets it in, in their browser."), Gap("A person lets it in."), "login", "people/let_in.html"
+    ),
+    "login_codes.exchange": Verb("POST /login-codes", "exchange", "login", Gap("The command line's own half.")),
+    "people.me": Verb("GET /me", "me", Gap("`trainshed login` tells who signed in."), "people/profile.html: frame.me"),
+    "quotas.visible": Verb(
+        "GET /workspaces/{workspace_id}/quotas",
+        "quotas.list",
+        "quota list",
+        "components/bars.html: bar.used",
+    ),
+    "quotas.limit": Verb(
+        "PUT /workspaces/{workspace_id}/quotas/{resource}",
+        "quotas.limit",
+        "quota limit",
+        "components/limits.html: bar.limit",
+    ),
+    "quotas.everywhere": Verb(
+        Gap("A program asks each workspace; the list of all of them is an administrator's page."),
+        Gap("A program asks each workspace; the list of all of them is an administrator's page."),
+        Gap("A command asks one workspace; the list of all of them is an administrator's page."),
+        "installation/installation.html: workspaces",
+    ),
+    "quotas.require_room": Inside("Asked before the first byte of an upload."),
     "uploads.get": GATE,
     "uploads.admit": Inside("Asked before the first byte of an upload."),
     "uploads.check_size": Inside("Asked before and during an upload."),

@@ -92,4 +92,4 @@ def test_a_form_that_is_not_from_our_page_is_refused(owner: Visitor, path, forge
 
 def test_a_form_from_another_site_is_refused_even_with_its_proof(owner):
     said = {"name": "stolen", "days": "7", "csrfmiddlewaretoken": owner.http.cookies["csrftoken"]}
-    assert owner.http.post("/settings", data=said, headers=FOREIGN_ORIGIN).status_code == 403
+    assert owner.http.post("/settings/tokens", data=said, headers=FOREIGN_ORIGIN).status_code == 403

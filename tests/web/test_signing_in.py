@@ -26,6 +26,9 @@ def with_password(lab: Lab, role: str = "owner") -> str:
     person = lab.person(role)
     person.set_password(PASSWORD)
     person.save()
+    from allauth.account.models import EmailAddress
+
+    EmailAddress.objects.create(user=person, email=person.email, verified=True, primary=True)
     return str(person.email)
 
 
@@ -132,7 +135,10 @@ def test_an_address_is_the_same_person_in_any_case(visit, lab):
 def test_a_deactivated_person_cannot_sign_in(visit, lab):
     email = with_password(lab)
     lab.person("owner").__class__.objects.update(is_active=False)
-    assert visit().sign_in(email).status_code == 422
+    visitor = visit()
+    assert visitor.sign_in(email).headers["location"] == "/sign-in/inactive"
+    assert "switched off" in visitor.page("/sign-in/inactive").text
+    assert visitor.get("/hosts").status_code == 302
 
 
 def test_signing_in_gives_a_new_session_that_scripts_cannot_read(visit, lab):
@@ -146,7 +152,7 @@ def test_signing_in_gives_a_new_session_that_scripts_cannot_read(visit, lab):
 def test_a_form_without_its_proof_is_refused_with_a_page(visit, lab):
     email, visitor = with_password(lab), visit()
     visitor.page("/sign-in")
-    answer = visitor.http.post("/sign-in", data={"email": email, "password": PASSWORD})
+    answer = visitor.http.post("/sign-in", data={"login": email, "password": PASSWORD})
     assert answer.status_code == 403 and Page(answer.text).heading
     assert "style" not in {element.tag for element in Page(answer.text).elements}, "an inline style is blocked"
     assert "sessionid" not in visitor.http.cookies
@@ -202,8 +208,9 @@ def test_a_session_ends_when_its_person_is_deactivated(visit, lab):
 
 
 def test_a_session_ends_with_its_time(visit, lab):
-    from django.contrib.sessions.models import Session
     from django.utils import timezone
+
+    from trainshed.server.records.models import Session
 
     visitor = visit(lab.person("owner"))
     Session.objects.update(expire_date=timezone.now())
@@ -221,32 +228,32 @@ def test_a_session_that_nobody_made_opens_nothing(visit, lab):
 
 
 def test_a_token_is_made_shown_once_and_revoked(owner, lab):
-    made = Page(owner.send("/settings", {"name": "laptop", "days": "7"}).text)
+    made = Page(owner.send("/settings/tokens", {"name": "laptop", "days": "7"}).text)
     secret = made.all("code")[0].text
     assert secret.startswith("tsp_")
     bearer = {"Authorization": f"Bearer {secret}"}
     assert owner.http.get("/api/v1/me", headers=bearer).status_code == 200
-    page = owner.page("/settings")
+    page = owner.page("/settings/tokens")
     assert secret not in page.source and "laptop" in page.text
     (form,) = [form for form in page.all("form") if "/revoke" in form.attributes.get("action", "")]
     assert owner.send(form.attributes["action"]).status_code == 302
     assert owner.http.get("/api/v1/me", headers=bearer).status_code == 401
-    assert "laptop" not in owner.page("/settings").text
+    assert "laptop" not in owner.page("/settings/tokens").text
 
 
 def test_a_page_with_a_secret_is_kept_by_no_cache(owner):
-    assert owner.send("/settings", {"name": "laptop", "days": "7"}).headers["cache-control"] == "no-store"
+    assert owner.send("/settings/tokens", {"name": "laptop", "days": "7"}).headers["cache-control"] == "no-store"
 
 
 def test_a_reload_behind_a_new_token_makes_no_second_one(owner):
-    (key,) = (field.attributes["value"] for field in owner.page("/settings").all("input", name="key"))
+    (key,) = (field.attributes["value"] for field in owner.page("/settings/tokens").all("input", name="key"))
     form = {"name": "laptop", "days": "7", "key": key}
-    assert "not shown again" in Page(owner.send("/settings", form).text).text
-    reloaded = Page(owner.send("/settings", form).text)
-    assert "made its token already" in reloaded.text
+    assert "not shown again" in Page(owner.send("/settings/tokens", form).text).text
+    reloaded = Page(owner.send("/settings/tokens", form).text)
+    assert "was sent already" in reloaded.text
     assert len(owner.ask("GET", "/tokens").json()["items"]) == 1
     (other,) = (field.attributes["value"] for field in reloaded.all("input", name="key"))
-    owner.send("/settings", form | {"key": other})
+    owner.send("/settings/tokens", form | {"key": other})
     assert len(owner.ask("GET", "/tokens").json()["items"]) == 2
 
 
@@ -255,7 +262,7 @@ def test_a_reload_behind_a_new_token_makes_no_second_one(owner):
     [(" ", "7"), ("a", "0"), ("a", "-1"), ("a", "１"), ("a", "9" * 30), ("a", "9" * 5000), ("\u200b", "7"), ("a", "")],
 )
 def test_a_token_that_cannot_be_is_refused_with_words(owner, name, days):
-    page = Page(owner.send("/settings", {"name": name, "days": days}).text)
+    page = Page(owner.send("/settings/tokens", {"name": name, "days": days}).text)
     assert page.all("div", role="alert") and not page.all("code")
 
 

@@ -106,7 +106,7 @@ class Visitor:
         return Page((first_run if first_run.status_code == 200 else self.get("/sign-in")).text).proof
 
     def sign_in(self, email: str, password: str = PASSWORD, next_: str = "") -> httpx.Response:
-        return self.send("/sign-in", {"email": email, "password": password, "next": next_})
+        return self.send("/sign-in", {"login": email, "password": password, "next": next_})
 
     def ask(self, method: str, path: str, *, proof: str | None = None, **named: Any) -> httpx.Response:
         """A request to REST as a page's script makes it; `proof` replaces the right one, "" leaves it out."""
@@ -119,7 +119,8 @@ def session_of(person: Any, visitor: Visitor) -> Visitor:
     """Sign this person in past the form, which takes a slow hash of a password."""
     from django.conf import settings
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-    from django.contrib.sessions.backends.db import SessionStore
+
+    from trainshed.server.records.sessions import SessionStore
 
     store = SessionStore()
     store[SESSION_KEY] = person.pk
@@ -142,13 +143,21 @@ def routes() -> Iterator[tuple[str, str]]:
     """(name, address with {fields}) of every page."""
     from trainshed.server.web.urls import urlpatterns
 
-    return _routes(urlpatterns, "/")
+    return routes_of(urlpatterns)
 
 
-def _routes(patterns: list[Any], before: str) -> Iterator[tuple[str, str]]:
+def own_routes() -> Iterator[tuple[str, str]]:
+    """The same without the pages that allauth gives us, which have a table of their own."""
+    from trainshed.server.web import accounts
+
+    given = {name for name, _ in routes_of(accounts.urlpatterns)}
+    return ((name, path) for name, path in routes() if name not in given)
+
+
+def routes_of(patterns: list[Any], before: str = "/") -> Iterator[tuple[str, str]]:
     for one in patterns:
         path = before + re.sub(r"<str:(\w+)>", r"{\1}", str(one.pattern))
         if hasattr(one, "url_patterns"):
-            yield from _routes(one.url_patterns, path)
+            yield from routes_of(one.url_patterns, path)
         else:
             yield one.name, path

@@ -42,10 +42,10 @@ def test_elsewhere_a_path_that_is_none_is_a_page_for_people(nobody, path):
 
 
 WRONG_METHODS = [
-    ("PUT", "/me", "GET"),
+    ("PUT", "/me", "DELETE, GET, PATCH"),
     ("DELETE", "{lab}/datasets", "GET, POST"),
-    ("HEAD", "/me", "GET"),
-    ("OPTIONS", "/me", "GET"),
+    ("HEAD", "/me", "DELETE, GET, PATCH"),
+    ("OPTIONS", "/me", "DELETE, GET, PATCH"),
     ("GET", "{lab}/uploads", "POST"),
     ("DELETE", "/attempt/blobs", "POST, PUT"),
     ("POST", "{lab}/jobs/x/stream", "GET"),
@@ -385,3 +385,9 @@ def test_readers_that_never_read_hold_up_nobody(viewer, lab, what):
     finally:
         for connection in slow:
             connection.close()
+
+
+@pytest.mark.parametrize("address", ["/tokens/a%0A", "/tokens/%0A", "/to%0Akens", "/workspaces/x/stream%0A", "%0A"])
+def test_an_address_with_a_line_break_is_answered_like_any_other(owner, address):
+    assert "Not Found" not in owner.get(address).text
+    problem(owner.get(address), *{"/tokens/": (405, "method_not_allowed")}.get(address[:8], (404, "not_found")))

@@ -51,11 +51,12 @@ def test_a_held_slot_goes_only_when_it_is_free(nobody, lab):
     from trainshed.schemas import EndReport
     from trainshed.server.queue import ledger
     from trainshed.server.records.models import Host
-    from trainshed.server.services.actors import hash_secret
+    from trainshed.server.services.actors import hash_secret, new_secret
 
     held, _ = lab.attempt("train")
-    Host.objects.update(key_sha256=hash_secret("tsh_key"))
-    agent = nobody.as_("tsh_key")
+    key = new_secret("host")
+    Host.objects.update(key_sha256=hash_secret(key))
+    agent = nobody.as_(key)
     ok(agent.post("/hosts/readings", _reading(cpu_count=8)), 204)
     assert len(_slots()) == 4
     from trainshed.server.records.models import Slot

@@ -122,3 +122,84 @@ def test_nobody_sees_another_persons_tokens(owner, viewer):
 
 def test_two_tokens_are_never_alike(owner):
     assert len({ok(owner.post("/tokens", _new()), 201)["token"] for _ in range(20)}) == 20
+
+
+# What each scope opens. Everything that a person may is asked of a token with that scope alone.
+
+
+@pytest.mark.parametrize(
+    ("scope", "opens"),
+    [
+        ("read", {"look"}),
+        ("jobs", {"ask", "queue", "steer"}),
+        ("write", {"change"}),
+        ("admin", {"manage"}),
+    ],
+)
+def test_a_scope_opens_what_its_name_says_and_nothing_else(owner, lab, scope, opens):
+    caller = owner.as_(lab.token("owner", scopes=(scope,)))
+    dataset, model, job = lab.dataset(), lab.model(), lab.job()
+    asked = {
+        "look": lambda: caller.get(f"{lab.path}/datasets/{dataset.id}"),
+        "ask": lambda: caller("POST", f"{lab.path}/models/{model.id}/predict", content=b"a picture"),
+        "queue": lambda: caller.post(f"{lab.path}/datasets/{dataset.id}/versions", {}),
+        "steer": lambda: caller.post(f"{lab.path}/jobs/{job.id}/cancel"),
+        "change": lambda: caller.patch(f"{lab.path}/datasets/{dataset.id}", {"name": "renamed"}),
+        "manage": lambda: caller.patch(f"/workspaces/{lab.workspace_id}", {"name": "renamed"}),
+    }
+    statuses = {name: ask().status_code for name, ask in asked.items()}
+    assert {name for name, status in statuses.items() if status != 403} == opens, statuses
+
+
+# Robots
+
+
+def _robot(owner: Any, lab: Any, **said: Any) -> Any:
+    return ok(owner.post(f"/workspaces/{lab.workspace_id}/tokens", {"name": "nightly", **said}), 201)
+
+
+def test_a_robot_works_in_its_workspace_whoever_comes_and_goes(owner, lab):
+    from trainshed.server.records.models import Membership
+
+    made = _robot(owner, lab, role="editor")
+    robot = owner.as_(made["token"])
+    assert made["token"].startswith(made["beginning"]) and made["token"].startswith("tsr_")
+    assert len(made["beginning"]) == 8
+    assert [row["id"] for row in ok(robot.get("/workspaces"))["items"]] == [lab.workspace_id]
+    Membership.objects.filter(workspace_id=lab.workspace_id).delete()
+    ok(robot.post(f"{lab.path}/datasets", {"name": "n"}), 201)
+    problem(robot.get("/me"), 403, "forbidden", "person")
+
+
+def test_a_robot_makes_neither_tokens_nor_invites_and_manages_nothing(owner, lab):
+    robot = owner.as_(_robot(owner, lab, role="editor")["token"])
+    for path in ("/tokens", f"/workspaces/{lab.workspace_id}/tokens", f"/workspaces/{lab.workspace_id}/invites"):
+        problem(robot.post(path, {"name": "n"}), 403, "forbidden")
+        problem(robot.get(path), 403, "forbidden")
+
+
+@pytest.mark.parametrize("said", [{"role": "owner"}, {"scopes": ["admin"]}, {"scopes": []}, {"name": ""}], ids=str)
+def test_a_robot_is_never_an_owner(owner, lab, said):
+    path = f"/workspaces/{lab.workspace_id}/tokens"
+    problem(owner.post(path, {"name": "nightly", **said}), 422, "invalid_input")
+    assert ok(owner.get(path))["items"] == []
+
+
+def test_a_robot_has_the_role_that_it_was_given(owner, lab):
+    robot = owner.as_(_robot(owner, lab)["token"])
+    ok(robot.get(f"{lab.path}/datasets"))
+    problem(robot.post(f"{lab.path}/datasets", {"name": "n"}), 403, "forbidden", "editor")
+
+
+def test_a_revoked_robot_stops_at_once_and_another_workspaces_is_not_there(owner, lab):
+    from server.api_client import Lab
+
+    made = _robot(owner, lab)
+    robot = owner.as_(made["token"])
+    ok(robot.get(f"{lab.path}/datasets"))
+    foreign = Lab("elsewhere").robot()[0]
+    problem(owner.delete(f"/workspaces/{lab.workspace_id}/tokens/{foreign.id}"), 404, "not_found")
+    ok(owner.delete(f"/workspaces/{lab.workspace_id}/tokens/{made['id']}"), 204)
+    problem(robot.get(f"{lab.path}/datasets"), 401, "not_signed_in")
+    assert ok(owner.get(f"/workspaces/{lab.workspace_id}/tokens"))["items"] == []
+    assert made["id"] not in {row["id"] for row in ok(owner.get("/tokens"))["items"]}
