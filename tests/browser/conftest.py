@@ -161,7 +161,7 @@ def make_things(client: Client, folder: Path) -> Things:
 
 @pytest.fixture(scope="package")
 def vera(running: FreshService) -> str:
-    """The e-mail address of a viewer of the owner's workspace. A process makes them: `test_team` goes the way of people."""
+    """The e-mail address of a viewer of the owner's workspace; a process makes them, `test_team` goes by the pages."""
     make_person(running, "vera@example.org", "Vera Viewer", "viewer")
     return "vera@example.org"
 
