@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from trainshed.cli import output
-from trainshed.cli.output import Json
+from trainshed.cli.output import Json, ToProject, ToWorkspace
 
 app = output.command_group(
     no_args_is_help=True, help="Pictures: a folder with one sub-folder per class becomes a dataset."
@@ -177,10 +177,8 @@ def rename(
 @app.command()
 def move(
     dataset: Dataset,
-    to_project: Annotated[
-        str, typer.Option("--to-project", help="Where to put it; default: the first one there.")
-    ] = "",
-    to_workspace: Annotated[str, typer.Option("--to-workspace", help="Its workspace; default: the same.")] = "",
+    to_project: ToProject = "",
+    to_workspace: ToWorkspace = "",
     as_json: Json = False,
 ) -> None:
     """Put a dataset into another project, with its versions; out of a workspace only as an owner.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainshed.cli import output
-from trainshed.cli.output import Json
+from trainshed.cli.output import Json, ToProject, ToWorkspace
 from trainshed.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -111,10 +111,8 @@ def rename(
 @app.command()
 def move(
     model: Model,
-    to_project: Annotated[
-        str, typer.Option("--to-project", help="Where to put it; default: the first one there.")
-    ] = "",
-    to_workspace: Annotated[str, typer.Option("--to-workspace", help="Its workspace; default: the same.")] = "",
+    to_project: ToProject = "",
+    to_workspace: ToWorkspace = "",
     as_json: Json = False,
 ) -> None:
     """Put a model into another project, with the job that trained it; out of a workspace only as an owner.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from trainshed.schemas import ProjectView
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs, and nothing else.")]
+ToProject = Annotated[str, typer.Option("--to-project", help="Where to put it; default: the first one there.")]
+ToWorkspace = Annotated[str, typer.Option("--to-workspace", help="Its workspace; default: the same.")]
 
 _where = {"workspace": "", "project": ""}
 
